@@ -1,0 +1,20 @@
+# One command for each thing a person wants; the steps are in scripts/.
+.PHONY: help run test bench fmt setup
+
+help: ## print this
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+run: ## build and start a broker with a function behind it (ARGS="--data DIR" goes to weft run)
+	@scripts/run.sh $(ARGS)
+
+test: ## set up, then run all checks: what CI runs
+	@scripts/test.sh
+
+bench: ## print the benchmark table (ARGS=quick for a short one)
+	@scripts/bench.sh $(or $(ARGS),all)
+
+fmt: ## format the code
+	@cargo fmt --all
+
+setup: ## install what building and testing need
+	@scripts/setup.sh

