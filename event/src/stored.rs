@@ -1,0 +1,420 @@
+//! The stored form: the bytes in which an event lies in the log.
+//!
+//! Version 1. All numbers are little-endian. Offsets count bytes from the first of the event.
+//!
+//! ```text
+//! header, 32 bytes
+//!   0  u8   version        1
+//!   1  u8   flags          1 = structured (else binary), 2 = specversion 0.3 (else 1.0),
+//!                          4 = the document has attribute members that are null;
+//!                          the other bits are 0
+//!   2  u8   data kind      0 none, 1 bytes, 2 JSON text, 3 base64 text
+//!   3  u8   reserved       0
+//!   4  u32  attributes     how many entries the table has
+//!   8  u32  id             index of the table's entry for id
+//!  12  u32  source         ... for source
+//!  16  u32  type           ... for type
+//!  20  u32  text length    bytes of the text
+//!  24  u32  data offset    where the data begins, 0 when there is none
+//!  28  u32  data length
+//! table, 12 bytes an attribute, in the order in which the sender wrote them
+//!   0  u8   name           0 = the name stands in the text; 1 specversion, 2 id, 3 source,
+//!                          4 type, 5 subject, 6 time, 7 datacontenttype, 8 dataschema,
+//!                          9 schemaurl, 10 datacontentencoding
+//!   1  u8   value kind     0 string, 1 integer, 2 boolean
+//!   2  u16  name length    0 unless name is 0; the name ends where the value begins
+//!   4  u32  value offset   from the beginning of the text
+//!   8  u32  value length
+//! text, UTF-8: for each attribute its name (if the table has no code for it), then its value
+//!   decoded: no percent coding, no JSON escapes, integers and booleans in their canonical form.
+//!   Base64 data that was written with JSON escapes follows, without them.
+//! body, up to the end
+//!   binary: the data, as it came.
+//!   structured: the JSON document, as it came (but for reserved attributes, spliced out).
+//!   The data of a structured event is a part of the document, or of the text.
+//! ```
+//!
+//! The form has no checksum: the log's record has one. Reading checks every bound, and never
+//! panics, whatever the bytes. What the attributes mean was checked when the event was made.
+
+use crate::error::StoredError;
+use crate::name;
+use crate::value::Data;
+
+/// The version that is written, and the only one there is.
+pub const VERSION: u8 = 1;
+
+/// Length of the header.
+pub const HEADER_BYTES: usize = 32;
+
+/// Length of one entry of the table.
+pub const ENTRY_BYTES: usize = 12;
+
+/// Longest stored form. Every offset fits into four bytes with room to spare.
+pub const STORED_BYTES_MAX: usize = 1 << 30;
+
+pub(crate) const STRUCTURED: u8 = 1;
+pub(crate) const OLD: u8 = 2;
+pub(crate) const NULLS: u8 = 4;
+
+const FLAGS_AT: usize = 1;
+const DATA_KIND_AT: usize = 2;
+const COUNT_AT: usize = 4;
+pub(crate) const ID_AT: usize = 8;
+pub(crate) const SOURCE_AT: usize = 12;
+pub(crate) const TYPE_AT: usize = 16;
+const TEXT_AT: usize = 20;
+const DATA_AT: usize = 24;
+const DATA_LEN_AT: usize = 28;
+const _: () = assert!(DATA_LEN_AT + 4 == HEADER_BYTES);
+const _: () = assert!(STORED_BYTES_MAX < u32::MAX as usize);
+
+/// The type of an attribute's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ValueKind {
+    String = 0,
+    Integer = 1,
+    Boolean = 2,
+}
+
+/// One entry of the table.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entry {
+    pub(crate) code: u8,
+    pub(crate) kind: ValueKind,
+    name_len: usize,
+    value_at: usize,
+    value_len: usize,
+}
+
+impl Entry {
+    pub(crate) fn name<'a>(&self, text: &'a str) -> &'a str {
+        match self.code {
+            name::OTHER => &text[self.value_at - self.name_len..self.value_at],
+            code => name::KNOWN[usize::from(code)],
+        }
+    }
+
+    pub(crate) fn text<'a>(&self, text: &'a str) -> &'a str {
+        &text[self.value_at..self.value_at + self.value_len]
+    }
+
+    /// The value before it is known to be UTF-8.
+    pub(crate) fn raw<'a>(&self, text: &'a [u8]) -> &'a [u8] {
+        &text[self.value_at..self.value_at + self.value_len]
+    }
+
+    /// The name before it is known to be UTF-8.
+    pub(crate) fn raw_name<'a>(&self, text: &'a [u8]) -> &'a [u8] {
+        match self.code {
+            name::OTHER => &text[self.value_at - self.name_len..self.value_at],
+            code => name::KNOWN[usize::from(code)].as_bytes(),
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.value_len
+    }
+
+    fn read(table: &[u8], index: usize) -> Option<Entry> {
+        let entry = table
+            .get(index * ENTRY_BYTES..)?
+            .first_chunk::<ENTRY_BYTES>()?;
+        let kind = match entry[1] {
+            0 => ValueKind::String,
+            1 => ValueKind::Integer,
+            2 => ValueKind::Boolean,
+            _ => return None,
+        };
+        if usize::from(entry[0]) >= name::KNOWN.len() {
+            return None;
+        }
+        Some(Entry {
+            code: entry[0],
+            kind,
+            name_len: usize::from(u16::from_le_bytes([entry[2], entry[3]])),
+            value_at: number(entry, 4)?,
+            value_len: number(entry, 8)?,
+        })
+    }
+
+    fn check(&self, text: &str) -> Option<()> {
+        let value = text.get(self.value_at..self.value_at.checked_add(self.value_len)?)?;
+        let name = text.get(self.value_at.checked_sub(self.name_len)?..self.value_at)?;
+        let known = self.code != name::OTHER;
+        let sound = match self.kind {
+            ValueKind::String => true,
+            ValueKind::Integer => value.parse::<i32>().is_ok(),
+            ValueKind::Boolean => matches!(value, "true" | "false"),
+        };
+        (sound && known == name.is_empty()).then_some(())
+    }
+}
+
+/// A stored event taken apart: borrowed pieces, nothing parsed.
+#[derive(Clone, Copy)]
+pub(crate) struct Parts<'a> {
+    pub(crate) header: &'a [u8],
+    pub(crate) table: &'a [u8],
+    pub(crate) text: &'a str,
+    pub(crate) body: &'a [u8],
+    pub(crate) data: Data<'a>,
+}
+
+impl<'a> Parts<'a> {
+    /// Takes `stored` apart and checks that every entry of the table lies within.
+    pub(crate) fn checked(stored: &'a [u8]) -> Result<Parts<'a>, StoredError> {
+        let parts = Parts::split(stored)?;
+        for index in 0..parts.count() {
+            Entry::read(parts.table, index)
+                .and_then(|entry| entry.check(parts.text))
+                .ok_or(damaged("an entry of the attribute table"))?;
+        }
+        for (at, code) in [
+            (ID_AT, name::ID),
+            (SOURCE_AT, name::SOURCE),
+            (TYPE_AT, name::TYPE),
+        ] {
+            let index = number(parts.header, at).ok_or(damaged("the header"))?;
+            let entry = Entry::read(parts.table, index);
+            if !entry.is_some_and(|entry| entry.code == code && entry.len() > 0) {
+                return Err(damaged("the index of a required attribute"));
+            }
+        }
+        Ok(parts)
+    }
+
+    /// Takes `stored` apart by its header alone. Its table is trusted: [`Parts::checked`] saw it,
+    /// or we have just written it.
+    pub(crate) fn split(stored: &'a [u8]) -> Result<Parts<'a>, StoredError> {
+        let (pieces, text, data) = Parts::split_raw(stored)?;
+        let text = std::str::from_utf8(text).map_err(|_| damaged("text that is not UTF-8"))?;
+        let (header, table, body) = pieces;
+        let data = match header[DATA_KIND_AT] {
+            0 => Data::None,
+            1 => Data::Bytes(data),
+            2 => Data::Json(data),
+            3 => {
+                let text = std::str::from_utf8(data);
+                Data::Base64(text.map_err(|_| damaged("data that is not base64"))?)
+            }
+            _ => return Err(damaged("the kind of the data")),
+        };
+        Ok(Parts {
+            header,
+            table,
+            text,
+            body,
+            data,
+        })
+    }
+
+    /// The pieces of `stored` before its text is known to be UTF-8: (header, table, body), text
+    /// and data.
+    #[expect(
+        clippy::type_complexity,
+        reason = "three slices for two callers, named at once"
+    )]
+    pub(crate) fn split_raw(
+        stored: &'a [u8],
+    ) -> Result<((&'a [u8], &'a [u8], &'a [u8]), &'a [u8], &'a [u8]), StoredError> {
+        let short = |need| StoredError::Short {
+            got: stored.len(),
+            need,
+        };
+        match stored.first() {
+            Some(&VERSION) => {}
+            Some(&found) => {
+                return Err(StoredError::Version {
+                    found,
+                    known: VERSION,
+                });
+            }
+            None => return Err(short(HEADER_BYTES)),
+        }
+        let (header, rest) = stored
+            .split_at_checked(HEADER_BYTES)
+            .ok_or(short(HEADER_BYTES))?;
+        let field = |at| number(header, at).ok_or(damaged("the header"));
+        let count = field(COUNT_AT)?;
+        let table_len = count
+            .checked_mul(ENTRY_BYTES)
+            .ok_or(damaged("the header"))?;
+        let (table, rest) = rest
+            .split_at_checked(table_len)
+            .ok_or(short(HEADER_BYTES.saturating_add(table_len)))?;
+        let text_len = field(TEXT_AT)?;
+        let (text, body) = rest.split_at_checked(text_len).ok_or(short(
+            HEADER_BYTES
+                .saturating_add(table_len)
+                .saturating_add(text_len),
+        ))?;
+        let (data_at, data_len) = (field(DATA_AT)?, field(DATA_LEN_AT)?);
+        let data = data_at
+            .checked_add(data_len)
+            .and_then(|end| stored.get(data_at..end));
+        Ok((
+            (header, table, body),
+            text,
+            data.ok_or(damaged("the place of the data"))?,
+        ))
+    }
+
+    pub(crate) fn count(&self) -> usize {
+        self.table.len() / ENTRY_BYTES
+    }
+
+    pub(crate) fn flag(&self, flag: u8) -> bool {
+        self.header[FLAGS_AT] & flag != 0
+    }
+
+    pub(crate) fn entry(&self, index: usize) -> Option<Entry> {
+        Entry::read(self.table, index)
+    }
+
+    /// The required attribute whose index the header has at `at`.
+    pub(crate) fn required(&self, at: usize) -> &'a str {
+        number(self.header, at)
+            .and_then(|index| self.entry(index))
+            .map_or("", |entry| entry.text(self.text))
+    }
+}
+
+fn number(bytes: &[u8], at: usize) -> Option<usize> {
+    let four = bytes.get(at..)?.first_chunk::<4>()?;
+    usize::try_from(u32::from_le_bytes(*four)).ok()
+}
+
+fn damaged(what: &'static str) -> StoredError {
+    StoredError::Damaged { what }
+}
+
+/// What goes behind the text when an event is written.
+pub(crate) enum Body<'b> {
+    Binary(&'b [u8]),
+    Structured {
+        document: &'b [u8],
+        data: Held,
+        nulls: bool,
+    },
+}
+
+/// Where the data of a structured event is.
+pub(crate) enum Held {
+    None,
+    Json(std::ops::Range<usize>),
+    Base64(std::ops::Range<usize>),
+    /// Base64 whose escapes were resolved: it goes behind the text.
+    Base64Text(String),
+}
+
+/// Writes a stored event into one buffer: header, table and text grow together.
+pub(crate) struct Writer {
+    bytes: Vec<u8>,
+    table_next: usize,
+    text_at: usize,
+    name_len: usize,
+    value_from: usize,
+    code: u8,
+}
+
+impl Writer {
+    /// A writer for exactly `count` attributes, whose names and values take about `text_bytes`,
+    /// with `body_bytes` to follow.
+    pub(crate) fn new(count: usize, text_bytes: usize, body_bytes: usize) -> Writer {
+        let text_at = HEADER_BYTES + count * ENTRY_BYTES;
+        let mut bytes = Vec::with_capacity(text_at + text_bytes + body_bytes);
+        bytes.resize(text_at, 0);
+        bytes[0] = VERSION;
+        put(&mut bytes, COUNT_AT, count);
+        Writer {
+            bytes,
+            table_next: HEADER_BYTES,
+            text_at,
+            name_len: 0,
+            value_from: 0,
+            code: 0,
+        }
+    }
+
+    /// Begins an attribute, and hands out the buffer at whose end its value goes.
+    pub(crate) fn begin(&mut self, name: &str) -> &mut Vec<u8> {
+        self.code = name::code(name);
+        self.name_len = 0;
+        if self.code == name::OTHER {
+            self.name_len = name.len();
+            self.bytes.extend_from_slice(name.as_bytes());
+        }
+        self.value_from = self.bytes.len();
+        &mut self.bytes
+    }
+
+    /// Ends the attribute that was begun.
+    pub(crate) fn end(&mut self, kind: ValueKind) {
+        let value_at = self.value_from - self.text_at;
+        let value_len = self.bytes.len() - self.value_from;
+        let at = self.table_next;
+        self.bytes[at] = self.code;
+        self.bytes[at + 1] = kind as u8;
+        let name_len = u16::try_from(self.name_len).unwrap_or(u16::MAX);
+        self.bytes[at + 2..at + 4].copy_from_slice(&name_len.to_le_bytes());
+        put(&mut self.bytes, at + 4, value_at);
+        put(&mut self.bytes, at + 8, value_len);
+        self.table_next += ENTRY_BYTES;
+    }
+
+    /// Ends the event. Its version flag and the indexes of the required attributes are still to
+    /// be set, by the check that finds them.
+    pub(crate) fn finish(mut self, body: Body<'_>) -> Vec<u8> {
+        debug_assert_eq!(
+            self.table_next, self.text_at,
+            "as many attributes as were announced"
+        );
+        let mut data = (0, 0, 0);
+        if let Body::Structured {
+            data: Held::Base64Text(text),
+            ..
+        } = &body
+        {
+            data = (3, self.bytes.len(), text.len());
+            self.bytes.extend_from_slice(text.as_bytes());
+        }
+        let body_at = self.bytes.len();
+        put(&mut self.bytes, TEXT_AT, body_at - self.text_at);
+        match body {
+            Body::Binary(bytes) => {
+                self.bytes.extend_from_slice(bytes);
+                if !bytes.is_empty() {
+                    data = (1, body_at, bytes.len());
+                }
+            }
+            Body::Structured {
+                document,
+                data: held,
+                nulls,
+            } => {
+                self.bytes[FLAGS_AT] = STRUCTURED | if nulls { NULLS } else { 0 };
+                self.bytes.extend_from_slice(document);
+                match held {
+                    Held::None | Held::Base64Text(_) => {}
+                    Held::Json(range) => data = (2, body_at + range.start, range.len()),
+                    Held::Base64(range) => data = (3, body_at + range.start, range.len()),
+                }
+            }
+        }
+        self.bytes[DATA_KIND_AT] = data.0;
+        put(&mut self.bytes, DATA_AT, data.1);
+        put(&mut self.bytes, DATA_LEN_AT, data.2);
+        self.bytes
+    }
+}
+
+pub(crate) fn set_flag(bytes: &mut [u8], flag: u8) {
+    bytes[FLAGS_AT] |= flag;
+}
+
+/// Writes a length or an offset. Events over [`STORED_BYTES_MAX`] are refused before this.
+pub(crate) fn put(bytes: &mut [u8], at: usize, value: usize) {
+    let value = u32::try_from(value).unwrap_or(u32::MAX);
+    bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
+}
