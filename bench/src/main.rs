@@ -1,2 +1,59 @@
-//! 
-fn main() {}
+//! Measures Weft against bare hyper prototypes on this machine, in one run.
+//!
+//! `all` prints the whole table and the gates, `quick` a short version of it; the other commands
+//! are their parts. Everything is on loopback, bounded in count and time, and ends by itself; only
+//! processes started here are ended. See README.md for what each row means.
+
+mod all;
+mod by_hand;
+mod calls;
+mod folder;
+mod gates;
+mod out;
+mod process;
+mod prototypes;
+mod recipe;
+mod rig;
+mod sink;
+mod subject;
+mod table;
+mod trial;
+mod wire;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+#[derive(Debug, clap::Parser)]
+#[command(name = "bench", about = "Measures Weft against bare hyper prototypes")]
+enum Bench {
+    /// The whole table: 5 interleaved rounds of every row, medians and gates.
+    All(all::Options),
+    /// One short round of every row: numbers to look at, not to quote.
+    Quick(all::Options),
+    /// Sends events to a server that is already there.
+    Load(by_hand::LoadOptions),
+    /// Receives events, promptly, slowly or not at all.
+    Sink(by_hand::SinkOptions),
+    /// Runs a prototype until it is ended.
+    #[command(subcommand)]
+    Prototype(prototypes::Prototype),
+}
+
+fn main() -> ExitCode {
+    let done = match Bench::parse() {
+        Bench::All(options) => all::run(&options, false),
+        Bench::Quick(options) => all::run(&options, true),
+        Bench::Load(options) => by_hand::load(&options).map(|()| true),
+        Bench::Sink(options) => by_hand::sink(&options).map(|()| true),
+        Bench::Prototype(prototype) => prototypes::run(prototype).map(|()| true),
+    };
+    match done {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(error) => {
+            out::problem(&format!("bench: {error}"));
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,385 @@
+//! A server under test: started on its own core, watched, and ended by its id.
+//!
+//! It says on its standard output where it listens (`ingress  http://…`), Weft also where its
+//! admin side is; both prototypes and Weft name their durability class. Whatever happens, dropping
+//! a [`Subject`] ends the process that was started and no other.
+
+use std::fs::File;
+use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::process;
+
+/// How long a server may take from its start to its first line with an address, and then to
+/// being ready. Ten thousand triggers have to be read in it.
+const START_MAX: Duration = Duration::from_secs(60);
+/// How long a server may take to stop once asked.
+const STOP_MAX: Duration = Duration::from_secs(20);
+/// Between two looks at something that gives no sign.
+const LOOK_EVERY: Duration = Duration::from_millis(5);
+/// Lines of output kept unread before the server's output waits.
+const LINES_MAX: usize = 1_000;
+const ANSWER_BYTES_MAX: u64 = 16 * 1024 * 1024;
+
+/// The classes that a status may name; what isn't among them shows as "?".
+const CLASSES: [&str; 4] = ["direct+fdatasync", "buffered+fdatasync", "memory", "none"];
+
+/// Why a server could not be measured.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum Failure {
+    #[error("{command} did not start: {error}")]
+    Spawn { command: String, error: io::Error },
+    #[error("{command} printed no ingress address within {} s; see {}", START_MAX.as_secs(), log.display())]
+    Silent { command: String, log: PathBuf },
+    #[error("{command} was not ready within {} s; see {}", START_MAX.as_secs(), log.display())]
+    NotReady { command: String, log: PathBuf },
+    #[error("{command} did not stop within {} s of SIGTERM and was killed", STOP_MAX.as_secs())]
+    Stubborn { command: String },
+    #[error(transparent)]
+    Io(#[from] io::Error),
+}
+
+/// A running server.
+pub(crate) struct Subject {
+    /// What was started: the server, or the tracer around it.
+    child: Child,
+    /// The server itself.
+    pub(crate) pid: Pid,
+    pub(crate) ingress: SocketAddr,
+    pub(crate) admin: Option<SocketAddr>,
+    /// What its 202 rests on, in its own words.
+    pub(crate) class: String,
+    name: String,
+    _lines: Receiver<String>,
+}
+
+/// Milliseconds added to each sync of a server, from outside it.
+///
+/// strace holds the calling thread for that long when `fdatasync` or `fsync` returns. A seccomp
+/// filter lets every other system call pass at full speed, so nothing else of the server slows.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct SyncDelay(pub(crate) Duration);
+
+impl SyncDelay {
+    /// `command`, run under the tracer.
+    fn wrap(self, command: &Command) -> Command {
+        let mut wrapped = Command::new("strace");
+        wrapped.args(["-f", "-qq", "--seccomp-bpf", "-o", "/dev/null"]);
+        wrapped.args(["-e", "trace=fdatasync,fsync", "-e"]);
+        wrapped.arg(format!(
+            "inject=fdatasync,fsync:delay_exit={}",
+            self.0.as_micros()
+        ));
+        wrapped
+            .arg("--")
+            .arg(command.get_program())
+            .args(command.get_args());
+        wrapped
+    }
+
+    /// Whether this machine lets one process trace another this way.
+    pub(crate) fn possible() -> bool {
+        let mut probe = Command::new("true");
+        probe.stdin(Stdio::null());
+        let mut wrapped = Self(Duration::ZERO).wrap(&probe);
+        wrapped
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        wrapped.status().is_ok_and(|status| status.success())
+    }
+}
+
+impl Subject {
+    /// Starts `command` on `core` and waits until it says where it listens and is ready.
+    ///
+    /// Its standard error goes to the file `log`.
+    pub(crate) fn start(
+        command: &Command,
+        core: Option<usize>,
+        delay: Option<SyncDelay>,
+        log: &Path,
+    ) -> Result<Self, Failure> {
+        let name = command.get_program().to_string_lossy().into_owned();
+        let mut command = match delay {
+            Some(delay) => delay.wrap(command),
+            None => {
+                let mut plain = Command::new(command.get_program());
+                plain.args(command.get_args());
+                plain
+            }
+        };
+        command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(File::create(log)?);
+        let mut child = spawn_on(command, core).map_err(|error| Failure::Spawn {
+            command: name.clone(),
+            error,
+        })?;
+        let id = Pid::from_child(&child);
+        let lines = child.stdout.take().map(read_lines);
+        let Some(lines) = lines else {
+            end(&mut child, id)?;
+            return Err(Failure::Silent {
+                command: name,
+                log: log.into(),
+            });
+        };
+        let mut subject = Self {
+            child,
+            pid: id,
+            ingress: SocketAddr::from(([127, 0, 0, 1], 0)),
+            admin: None,
+            class: "?".into(),
+            name,
+            _lines: lines,
+        };
+        subject.listen(log)?;
+        if delay.is_some() {
+            // The tracer's only child is the server.
+            subject.pid = process::children(id).first().copied().unwrap_or(id);
+        }
+        Ok(subject)
+    }
+
+    /// Reads what it prints until an ingress address is known and it answers there.
+    fn listen(&mut self, log: &Path) -> Result<(), Failure> {
+        let deadline = Instant::now() + START_MAX;
+        let silent = || Failure::Silent {
+            command: self.name.clone(),
+            log: log.into(),
+        };
+        let mut ingress = None;
+        loop {
+            // Once the first address is known, more may follow, but not for long.
+            let patience = if ingress.is_none() {
+                deadline
+            } else {
+                Instant::now() + LOOK_EVERY
+            };
+            match self
+                ._lines
+                .recv_timeout(patience.saturating_duration_since(Instant::now()))
+            {
+                Ok(line) => match announced(&line) {
+                    Some(Announced::Ingress(address)) => ingress = Some(address),
+                    Some(Announced::Admin(address)) => self.admin = Some(address),
+                    Some(Announced::Class(class)) => self.class = class.into(),
+                    None => {}
+                },
+                Err(RecvTimeoutError::Timeout) if ingress.is_some() => break,
+                Err(_) => return Err(silent()),
+            }
+        }
+        self.ingress = ingress.ok_or_else(silent)?;
+        while get(self.ingress, "/readyz").is_none_or(|(status, _)| status == 503) {
+            if deadline < Instant::now() {
+                return Err(Failure::NotReady {
+                    command: self.name.clone(),
+                    log: log.into(),
+                });
+            }
+            thread::sleep(LOOK_EVERY);
+        }
+        if let Some((200, status)) = self.admin.and_then(|admin| get(admin, "/status"))
+            && let Some(class) = class_in(&status)
+        {
+            self.class = class.into();
+        }
+        Ok(())
+    }
+
+    /// Asks it to stop and waits until it has.
+    pub(crate) fn stop(mut self) -> Result<(), Failure> {
+        if end(&mut self.child, self.pid)? {
+            Ok(())
+        } else {
+            Err(Failure::Stubborn {
+                command: self.name.clone(),
+            })
+        }
+    }
+}
+
+impl Drop for Subject {
+    fn drop(&mut self) {
+        if matches!(self.child.try_wait(), Ok(None)) {
+            // The server first: a tracer that is killed would leave it running untraced.
+            kill_process(self.pid, Signal::KILL).ok();
+            self.child.kill().ok();
+            self.child.wait().ok();
+        }
+    }
+}
+
+/// Asks `pid` to stop, waits for `child`; false when both had to be killed.
+fn end(child: &mut Child, pid: Pid) -> io::Result<bool> {
+    if child.try_wait()?.is_some() {
+        return Ok(true);
+    }
+    kill_process(pid, Signal::TERM)?;
+    let deadline = Instant::now() + STOP_MAX;
+    while child.try_wait()?.is_none() {
+        if deadline < Instant::now() {
+            kill_process(pid, Signal::KILL)?;
+            child.kill()?;
+            child.wait()?;
+            return Ok(false);
+        }
+        thread::sleep(LOOK_EVERY);
+    }
+    Ok(true)
+}
+
+/// Starts `command` from a thread of its own, whose core the child inherits.
+fn spawn_on(mut command: Command, core: Option<usize>) -> io::Result<Child> {
+    thread::scope(|scope| {
+        let spawning = scope.spawn(move || {
+            if let Some(core) = core {
+                process::pin(core)?;
+            }
+            command.spawn()
+        });
+        spawning
+            .join()
+            .unwrap_or_else(|_| Err(io::Error::other("the spawning thread panicked")))
+    })
+}
+
+/// Hands on each line; reads to the end also when nobody listens, so that the writer never waits.
+fn read_lines(output: std::process::ChildStdout) -> Receiver<String> {
+    let (sender, receiver) = sync_channel(LINES_MAX);
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            // Full or gone: what is printed after the start is not needed.
+            drop(sender.try_send(line));
+        }
+    });
+    receiver
+}
+
+#[derive(Debug, PartialEq)]
+enum Announced {
+    Ingress(SocketAddr),
+    Admin(SocketAddr),
+    Class(&'static str),
+}
+
+/// What a line of a server's start says, if it is one of those we need.
+///
+/// Tolerant of what stands around: `ingress  http://127.0.0.1:1`, with or without a path behind,
+/// a bullet before, colours or a colon between.
+fn announced(line: &str) -> Option<Announced> {
+    let lower = line.to_ascii_lowercase();
+    if let Some(at) = lower.find("http://") {
+        let rest = &lower[at + "http://".len()..];
+        let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || ".:[]".contains(c)));
+        let address = rest[..end.unwrap_or(rest.len())].parse().ok()?;
+        let before = &lower[..at];
+        return if before.contains("ingress") {
+            Some(Announced::Ingress(address))
+        } else if before.contains("admin") {
+            Some(Announced::Admin(address))
+        } else {
+            None
+        };
+    }
+    let about = ["durability", "storage", "log ", "data "];
+    about
+        .iter()
+        .any(|word| lower.contains(word))
+        .then(|| class_in(&lower))?
+        .map(Announced::Class)
+}
+
+fn class_in(text: &str) -> Option<&'static str> {
+    let whole_word = |class: &&&str| {
+        text.match_indices(**class).any(|(at, found)| {
+            let edge = |c: Option<char>| !c.is_some_and(|c| c.is_alphanumeric() || c == '_');
+            edge(text[..at].chars().next_back()) && edge(text[at + found.len()..].chars().next())
+        })
+    };
+    CLASSES.iter().find(whole_word).copied()
+}
+
+/// A plain GET; none when nobody answers. The status, and the bytes that came as text.
+pub(crate) fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
+    let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
+    stream
+        .set_read_timeout(Some(Duration::from_secs(10)))
+        .ok()?;
+    let request = format!("GET {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n\r\n");
+    stream.write_all(request.as_bytes()).ok()?;
+    let mut bytes = Vec::new();
+    stream.take(ANSWER_BYTES_MAX).read_to_end(&mut bytes).ok()?;
+    let text = String::from_utf8_lossy(&bytes).into_owned();
+    let status = text.split_ascii_whitespace().nth(1)?.parse().ok()?;
+    Some((status, text))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_and_classes_are_read_from_start_lines() {
+        let address = "127.0.0.1:4711".parse().unwrap();
+        for (line, expected) in [
+            (
+                "ingress  http://127.0.0.1:4711",
+                Some(Announced::Ingress(address)),
+            ),
+            (
+                "  • Ingress: http://127.0.0.1:4711/default/default (POST)",
+                Some(Announced::Ingress(address)),
+            ),
+            (
+                "admin  http://127.0.0.1:4711",
+                Some(Announced::Admin(address)),
+            ),
+            ("try: curl http://127.0.0.1:4711/", None),
+            ("ingress  http://localhost:x", None),
+            (
+                "durability  direct+fdatasync",
+                Some(Announced::Class("direct+fdatasync")),
+            ),
+            (
+                "storage  embedded, buffered+fdatasync",
+                Some(Announced::Class("buffered+fdatasync")),
+            ),
+            ("loaded 3 triggers in memory", None),
+        ] {
+            assert_eq!(announced(line), expected, "{line}");
+        }
+    }
+
+    #[test]
+    fn a_class_is_a_whole_word() {
+        assert_eq!(
+            class_in(r#"{"memory_bytes":1,"class":"direct+fdatasync"}"#),
+            Some("direct+fdatasync")
+        );
+        assert_eq!(class_in(r#"{"nonempty":1}"#), None);
+    }
+
+    #[test]
+    fn a_server_that_ends_at_once_is_a_failure_that_names_its_log() {
+        let log = std::env::temp_dir().join(format!("weft-bench-{}.log", std::process::id()));
+        let failure = Subject::start(&Command::new("true"), None, None, &log)
+            .err()
+            .unwrap();
+        std::fs::remove_file(&log).unwrap();
+        assert!(
+            failure.to_string().contains("printed no ingress address"),
+            "{failure}"
+        );
+    }
+}
