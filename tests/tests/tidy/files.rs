@@ -48,7 +48,7 @@ pub(crate) fn all() -> Vec<Text> {
         "git: {}",
         String::from_utf8_lossy(&output.stderr)
     );
-    let paths = String::from_utf8(output.stdout).unwrap();
+    let paths = String::from_utf8(output.stdout).expect("our file names are UTF-8");
     let paths = paths.split_terminator('\0');
     // What isn't UTF-8, a link to a folder, or deleted but not yet committed is no text.
     let texts = paths.filter_map(|path| {

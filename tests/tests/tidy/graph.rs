@@ -43,7 +43,8 @@ impl Graph {
             .expect("cargo runs these tests, so it is here");
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "cargo metadata: {errors}");
-        Graph::from_metadata(&serde_json::from_slice(&output.stdout).unwrap())
+        let metadata = serde_json::from_slice(&output.stdout).expect("cargo writes JSON");
+        Graph::from_metadata(&metadata)
     }
 
     fn from_metadata(metadata: &Value) -> Graph {
