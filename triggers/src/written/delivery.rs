@@ -1,0 +1,42 @@
+//! `spec.delivery` as written, and where to.
+
+use serde::{Deserialize, Serialize};
+
+/// Knative's delivery fields (contract §5).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+pub struct Delivery {
+    /// Where events go whose delivery failed for good.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dead_letter_sink: Option<Destination>,
+    /// Retries after the first attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry: Option<i64>,
+    /// How long an attempt may take, ISO 8601.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub timeout: Option<String>,
+    /// `linear` or `exponential`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backoff_policy: Option<String>,
+    /// ISO 8601.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backoff_delay: Option<String>,
+    /// The longest wait between two attempts, ISO 8601.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub backoff_max: Option<String>,
+    /// The longest `Retry-After` that is heeded, ISO 8601; `PT0S` ignores it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after_max: Option<String>,
+    /// `json` or `binary`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub format: Option<String>,
+}
+
+/// An address.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Destination {
+    /// An absolute `http://` address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub uri: Option<String>,
+}
