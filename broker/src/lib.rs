@@ -1,1 +1,65 @@
-//! 
+//! The engine: what happens to an event between the door and its end.
+//!
+//! In reading order: an event enters through [`ingress`], the one door, past [`admission`], and
+//! is stored by [`log`]. The [`router`] matches it and says who is owed it. A [`worker`] turns
+//! its [`lane`]s, sends through a [`sink`], and [`next_step`] decides what follows each
+//! [`answer`]. What ended is in the [`books`]; what ended badly in the [`dead_letters`]. The
+//! [`fold`] finds all of it again after a restart.
+//!
+//! The broker opens no socket and reads no clock but the one it is given.
+
+pub mod ingress;
+pub mod admission;
+pub mod log;
+pub mod records;
+pub mod registry;
+mod registrar;
+pub mod router;
+mod holds;
+pub mod lane;
+pub mod owed;
+pub mod destination;
+pub mod worker;
+pub mod sink;
+pub mod answer;
+pub mod next_step;
+pub mod books;
+pub mod dead_letters;
+pub mod fold;
+pub mod engine;
+pub mod report;
+pub mod histogram;
+pub mod limits;
+pub mod rng;
+pub mod time;
+pub mod trace;
+
+pub use answer::{Answer, Attempted, Reply};
+pub use engine::{Engine, Opened, Setup};
+pub use ingress::{Ingress, Receipt, Refusal};
+pub use journal::{Clock, WallTime};
+pub use limits::Limits;
+pub use router::Router;
+pub use sink::{Request, Sink};
+pub use worker::Worker;
+
+/// Why a part of the engine ended. Each means that the node can't keep its promises: it drains
+/// and exits.
+#[derive(Debug, thiserror::Error)]
+pub enum Fault {
+    /// A write or sync failed, or the log was closed.
+    #[error("the log has stopped")]
+    LogStopped,
+    /// The disk couldn't be read.
+    #[error("the log can't be read")]
+    LogUnreadable,
+    /// A worker has ended.
+    #[error("a worker has ended")]
+    WorkerGone,
+    /// A record of ours doesn't read back.
+    #[error(transparent)]
+    Malformed(records::Malformed),
+    /// A resource in the log doesn't read back.
+    #[error(transparent)]
+    Unreadable(registry::Unreadable),
+}

@@ -1,0 +1,304 @@
+//! The engine: everything between the door and the sinks, wired together.
+//!
+//! [`Engine::open`] folds the log and gives back the parts that must run: one router, and a
+//! worker a core. `weft` gives each worker a thread; a scenario runs them all in one.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use journal::{Clock, Journal, Offset};
+use tokio::sync::{mpsc, oneshot, watch};
+use triggers::{Change, Resource};
+
+use crate::admission::Admission;
+use crate::books::by_cause;
+use crate::dead_letters::DeadLetters;
+use crate::fold::{self, OpenError};
+use crate::ingress::Ingress;
+use crate::limits::Limits;
+use crate::log::{Log, Stopped};
+use crate::records::trigger_set::Kind;
+use crate::records::{FORWARD, MARK, Number, Outcome, VERSION};
+use crate::registrar::Registrar;
+use crate::registry::Applied;
+use crate::report::{BrokerReport, DestinationReport, LaneReport, Report, TriggerReport};
+use crate::router::{self, Router, RouterReport, ToRouter};
+use crate::trace::Spans;
+use crate::worker::{self, ToWorker, Worker};
+
+/// Messages to one worker that may wait. The router waits when they are all taken.
+const INBOX_MESSAGES_MAX: usize = 64;
+
+/// Questions to the router that may wait. Who asks waits.
+const QUESTIONS_MAX: usize = 16;
+
+/// What an engine is made of.
+pub struct Setup {
+    /// The log, opened.
+    pub journal: Journal,
+    /// What time it is.
+    pub clock: Arc<dyn Clock>,
+    /// Where ended attempts' spans go.
+    pub spans: Arc<dyn Spans>,
+    /// How many workers; at least 1.
+    pub workers: usize,
+    /// The engine's bounds.
+    pub limits: Limits,
+    /// How long history that nobody is owed is kept, at the most (default P7D).
+    pub retention: Duration,
+    /// Where jitter and span ids begin.
+    pub seed: u64,
+}
+
+/// An opened engine: a handle, and what must run for it to live.
+pub struct Opened {
+    /// The handle.
+    pub engine: Engine,
+    /// Must run.
+    pub router: Router,
+    /// Must all run.
+    pub workers: Vec<Worker>,
+    /// What was in the log.
+    pub found: Found,
+}
+
+/// What was in the log when it was opened.
+#[derive(Debug, Clone, Default)]
+pub struct Found {
+    /// Deliveries owed.
+    pub owed: u64,
+    /// Of those, how many wait to be tried again.
+    pub parked: u64,
+    /// Dead letters.
+    pub dead_letters: u64,
+    /// Brokers in force.
+    pub brokers: u64,
+    /// Triggers in force.
+    pub triggers: u64,
+    /// Ranges of offsets that are lost to damage.
+    pub lost: Vec<Range<Offset>>,
+}
+
+/// A running engine. Cheap to clone.
+#[derive(Clone)]
+pub struct Engine {
+    log: Log,
+    admission: Arc<Admission>,
+    registrar: Arc<Registrar>,
+    dead_letters: DeadLetters,
+    router: mpsc::Sender<ToRouter>,
+    workers: Vec<mpsc::Sender<ToWorker>>,
+}
+
+/// The engine has ended, or its log has stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the engine has stopped")]
+pub struct Ended;
+
+impl From<Stopped> for Ended {
+    fn from(_: Stopped) -> Self {
+        Self
+    }
+}
+
+impl Engine {
+    /// Folds the log and makes the parts. Reads all of the log: blocking.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`]; nothing has been changed.
+    pub fn open(setup: Setup) -> Result<Opened, OpenError> {
+        let Setup { journal, clock, spans, workers, limits, retention, seed } = setup;
+        let mut folded = fold::fold(&journal)?;
+        let log = Log::new(journal, clock);
+        let found = found(&folded);
+        let letters = Arc::new(Mutex::new(std::mem::take(&mut folded.letters)));
+        let (in_force, reached) = watch::channel(folded.registry.revision);
+        let registrar =
+            Registrar::new(log.clone(), limits.clone(), folded.registry.clone(), reached);
+        registrar.open_segments();
+        let registrar = Arc::new(registrar);
+        let admission = Arc::new(Admission::default());
+        let (peers, inboxes): (Vec<_>, Vec<_>) =
+            (0..workers.max(1)).map(|_| mpsc::channel(INBOX_MESSAGES_MAX)).unzip();
+        let (router_asked, questions) = mpsc::channel(QUESTIONS_MAX);
+        let workers = inboxes.into_iter().enumerate().map(|(index, inbox)| {
+            let (log, limits, spans) = (log.clone(), limits.clone(), Arc::clone(&spans));
+            let peers = peers.clone();
+            let seed = seed.wrapping_add(index as u64);
+            Worker::new(worker::Parts { index, log, limits, spans, seed, inbox, peers })
+        });
+        let workers = workers.collect();
+        let dead_letters = DeadLetters::new(Arc::clone(&letters), log.clone());
+        let parts = router::Parts {
+            log: log.clone(),
+            limits,
+            retention,
+            admission: Arc::clone(&admission),
+            workers: peers.clone(),
+            questions,
+            registrar: Arc::clone(&registrar),
+            in_force,
+            letters,
+        };
+        let router = Router::new(parts, folded);
+        let engine =
+            Self { log, admission, registrar, dead_letters, router: router_asked, workers: peers };
+        Ok(Opened { engine, router, workers, found })
+    }
+
+    /// The door.
+    pub fn ingress(&self) -> Ingress {
+        Ingress::new(Arc::clone(&self.admission), self.log.clone())
+    }
+
+    /// The resources in force, as written. At start, those of the log.
+    pub fn in_force(&self) -> Vec<Arc<Resource>> {
+        self.registrar.resources()
+    }
+
+    /// Puts a change of resources in force. When it returns the change is durable, and events
+    /// stored from now on are judged by it. What is `gone` stays in force, detached, for
+    /// [`Limits::detached_for`].
+    ///
+    /// # Errors
+    ///
+    /// [`Ended`] when the log has stopped.
+    pub async fn apply(&self, change: &Change) -> Result<Applied, Ended> {
+        Ok(self.registrar.apply(change).await?)
+    }
+
+    /// How are things.
+    ///
+    /// # Errors
+    ///
+    /// [`Ended`] when the router or a worker has.
+    pub async fn report(&self) -> Result<Report, Ended> {
+        let (to, router) = oneshot::channel();
+        self.router.send(ToRouter::Report(to)).await.map_err(|_| Ended)?;
+        let router = router.await.map_err(|_| Ended)?;
+        let mut lanes = HashMap::new();
+        let mut destinations = Vec::new();
+        for worker in &self.workers {
+            let (to, report) = oneshot::channel();
+            worker.send(ToWorker::Report(to)).await.map_err(|_| Ended)?;
+            let report = report.await.map_err(|_| Ended)?;
+            lanes.extend(report.lanes.into_iter().map(|lane| (lane.number, lane)));
+            destinations.extend(report.destinations);
+        }
+        Ok(self.compose(router, &mut lanes, destinations))
+    }
+
+    fn compose(
+        &self,
+        router: RouterReport,
+        lanes: &mut HashMap<Number, LaneReport>,
+        mut destinations: Vec<DestinationReport>,
+    ) -> Report {
+        let RouterReport { registry, lowered, books, log, stored } = router;
+        let letters = self.dead_letters.count_by_trigger();
+        let mut brokers = Vec::new();
+        let mut triggers = Vec::new();
+        for entry in registry.entries() {
+            let number = entry.number;
+            match entry.kind {
+                Kind::Broker => {
+                    let name = entry.broker_name();
+                    brokers.push(BrokerReport {
+                        triggers: lowered.triggers.values().filter(|t| t.broker == name).count(),
+                        name,
+                        number,
+                        detached: entry.detached,
+                        stored: stored.get(&number).copied().unwrap_or(0),
+                    });
+                }
+                Kind::Trigger => {
+                    let name = entry.trigger_name();
+                    let Some(trigger) = lowered.triggers.get(&name) else { continue };
+                    let sink = trigger.dead_letter.as_ref().map(|sink| sink.uri().to_owned());
+                    triggers.push(TriggerReport {
+                        name,
+                        number,
+                        uid: entry.uid,
+                        broker: trigger.broker.clone(),
+                        subscriber: trigger.subscriber.uri().to_owned(),
+                        not_ready: trigger.not_ready,
+                        detached: entry.detached,
+                        book: books.of(number),
+                        forward: sink.is_some().then(|| books.of(number | FORWARD)),
+                        dead_letter_sink: sink,
+                        lane: lanes.remove(&number).unwrap_or_default(),
+                        dead_letters: letters.get(&number).copied().unwrap_or(0),
+                    });
+                }
+            }
+        }
+        brokers.sort_by(|a, b| a.name.cmp(&b.name));
+        triggers.sort_by(|a, b| a.name.cmp(&b.name));
+        destinations.sort_by(|a, b| a.key.cmp(&b.key));
+        let (books, forwards) = (books.total(), books.forwards());
+        Report { brokers, triggers, destinations, books, forwards, log }
+    }
+
+    /// The dead letters.
+    pub fn dead_letters(&self) -> &DeadLetters {
+        &self.dead_letters
+    }
+
+    /// The journal under the engine, for its facts and statistics.
+    pub fn journal(&self) -> &Journal {
+        self.log.journal()
+    }
+
+    /// Starts no further attempt, lets those in the air finish for up to `grace`, and writes
+    /// down what came of them. What isn't finished by then stays owed.
+    pub async fn drain(&self, grace: Duration) {
+        let drained = async {
+            let mut waiting = Vec::new();
+            for worker in &self.workers {
+                let (done, drained) = oneshot::channel();
+                if worker.send(ToWorker::Drain(done)).await.is_ok() {
+                    waiting.push(drained);
+                }
+            }
+            for drained in waiting {
+                // A worker that is gone has nothing in the air.
+                drop(drained.await);
+            }
+        };
+        if tokio::time::timeout(grace, drained).await.is_err() {
+            tracing::warn!(?grace, "some attempts didn't finish in time; they stay owed");
+        }
+    }
+
+    /// Closes the log after a drain: everything noted is written, then a Mark that says the stop
+    /// was clean.
+    ///
+    /// # Errors
+    ///
+    /// [`Ended`] when the log had stopped already.
+    pub async fn close(&self) -> Result<(), Ended> {
+        let body = self.log.clock().wall().0.to_le_bytes().to_vec();
+        let mark = journal::Record { kind: MARK, version: VERSION, tag: 0, body: body.into() };
+        self.log.journal().clone().close(journal::Group::one(mark)).await.map(drop).map_err(|_| Ended)
+    }
+}
+
+fn found(folded: &fold::Folded) -> Found {
+    let kind = |kind: Kind| folded.registry.entries().filter(|entry| entry.kind == kind).count();
+    Found {
+        owed: folded.owed.values().map(fold::OwedSet::len).sum(),
+        parked: folded.parked.len() as u64,
+        dead_letters: folded.letters.rows().count() as u64,
+        brokers: kind(Kind::Broker) as u64,
+        triggers: kind(Kind::Trigger) as u64,
+        lost: folded.lost.clone(),
+    }
+}
+
+/// The dead of a report's book, in the words of metrics and tables.
+pub fn dead_words(dead: &[u64; 9]) -> Vec<(String, u64)> {
+    by_cause(dead).map(|(cause, count)| (Outcome::Dead(cause).to_string(), count)).collect()
+}

@@ -1,0 +1,180 @@
+//! A lane: a trigger at work. A row of data, not a task: it is asked, and answers with what to
+//! do. It never sleeps, sends or reads a clock; its worker does.
+//!
+//! A delivery is in one of four places: **owed** (in the list of offsets), **in the air** (its
+//! worker has sent it), **parked** (after a failed attempt, with its worker's timer), or **due**
+//! (parked, and its time has come).
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+
+use journal::Offset;
+use triggers::{BrokerName, Destination, Terms, TriggerName};
+
+use crate::owed::OwedList;
+use crate::records::attempt::Attempt;
+use crate::records::{Cause, FORWARD, Number};
+
+/// What a lane works for. Replaced whole when the trigger is written differently.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LaneFacts {
+    /// The trigger's number; with [`FORWARD`] set in the lane that forwards its dead letters.
+    pub number: Number,
+    /// The trigger's UID.
+    pub uid: [u8; 16],
+    /// The trigger's name.
+    pub trigger: TriggerName,
+    /// The trigger's namespace, for `Kn-Namespace`.
+    pub namespace: Arc<str>,
+    /// Its broker.
+    pub broker: BrokerName,
+    /// Its broker's number, under which replies are stored.
+    pub broker_number: Number,
+    /// The largest reply its broker takes, in bytes.
+    pub event_bytes_max: usize,
+    /// Where its events go: the subscriber, or the dead letter sink.
+    pub destination: Destination,
+    /// Whether a dead letter of this lane is forwarded to a sink.
+    pub forwards: bool,
+    /// On what terms.
+    pub terms: Terms,
+}
+
+impl LaneFacts {
+    /// Whether this lane forwards dead letters, and so makes none of its own.
+    pub fn is_forward(&self) -> bool {
+        self.number & FORWARD != 0
+    }
+}
+
+/// One event on its way through a lane.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    /// What is owed: an event's offset, or a Dead record's in a forwarding lane.
+    pub offset: Offset,
+    /// The attempts already made; boxed, since most deliveries need only one.
+    pub history: Option<Box<Vec<Attempt>>>,
+}
+
+impl Delivery {
+    /// A delivery not attempted yet.
+    pub fn first(offset: Offset) -> Self {
+        Self { offset, history: None }
+    }
+
+    /// The number of the next attempt, from 1.
+    pub fn attempt(&self) -> u32 {
+        self.history.as_ref().map_or(1, |history| history.len() as u32 + 1)
+    }
+}
+
+/// Counts since the process started.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// Requests that reached the network.
+    pub attempts: u64,
+    /// Attempts that failed.
+    pub failed: u64,
+    /// Deliveries that the destination took.
+    pub delivered: u64,
+    /// Answers whose body was not an event and was ignored.
+    pub replies_ignored: u64,
+    /// Answers whose event went back through ingress.
+    pub replies: u64,
+    /// Deliveries that ended in the dead letters, by cause.
+    pub dead: [u64; 9],
+}
+
+impl Tally {
+    /// Counts one dead letter.
+    pub fn count_dead(&mut self, cause: Cause) {
+        self.dead[cause as usize] += 1;
+    }
+
+    /// Adds another's counts.
+    pub fn add(&mut self, other: &Self) {
+        self.attempts += other.attempts;
+        self.failed += other.failed;
+        self.delivered += other.delivered;
+        self.replies_ignored += other.replies_ignored;
+        self.replies += other.replies;
+        for (mine, theirs) in self.dead.iter_mut().zip(other.dead) {
+            *mine += theirs;
+        }
+    }
+}
+
+/// A trigger at work.
+#[derive(Debug)]
+pub struct Lane {
+    /// What it works for.
+    pub facts: Arc<LaneFacts>,
+    /// Its destination's slot in the worker.
+    pub(crate) destination: u32,
+    pub(crate) owed: OwedList,
+    pub(crate) due: VecDeque<Delivery>,
+    /// How many the worker has sent and not heard of.
+    pub in_flight: u32,
+    /// How many wait for their time.
+    pub parked: u32,
+    /// Whether it stands in the worker's ready queue or waits for its destination.
+    pub(crate) queued: bool,
+    /// Counts since start.
+    pub tally: Tally,
+}
+
+/// What a lane can do now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// It has something to send.
+    Ready,
+    /// Nothing until an event, an answer or a timer comes.
+    Rest,
+}
+
+impl Lane {
+    /// An idle lane.
+    pub fn new(facts: Arc<LaneFacts>, destination: u32) -> Self {
+        Self {
+            facts,
+            destination,
+            owed: OwedList::default(),
+            due: VecDeque::new(),
+            in_flight: 0,
+            parked: 0,
+            queued: false,
+            tally: Tally::default(),
+        }
+    }
+
+    /// What it can do now. `parked_max` is its share of the worker's parked deliveries: at the
+    /// bound it only retries, and takes new ones as places become free.
+    pub fn turn(&self, parked_max: u32) -> Turn {
+        if self.in_flight >= self.facts.terms.max_in_flight {
+            return Turn::Rest;
+        }
+        let takes_new = !self.owed.is_empty() && self.parked < parked_max;
+        if takes_new || !self.due.is_empty() { Turn::Ready } else { Turn::Rest }
+    }
+
+    /// Takes the next delivery: one that is due before one that is new.
+    pub fn take(&mut self) -> Option<Delivery> {
+        let delivery = match self.due.pop_front() {
+            Some(due) => due,
+            None => Delivery::first(self.owed.pop()?),
+        };
+        self.in_flight += 1;
+        Some(delivery)
+    }
+
+    /// How many deliveries have not ended.
+    pub fn backlog(&self) -> u64 {
+        self.owed.len()
+            + self.due.len() as u64
+            + u64::from(self.parked)
+            + u64::from(self.in_flight)
+    }
+}
+
+// DESIGN §3: a lane is a row of at most 320 bytes.
+const _: () = assert!(std::mem::size_of::<Lane>() <= 320);

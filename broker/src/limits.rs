@@ -1,0 +1,36 @@
+//! The engine's bounds, by name, and what happens at each.
+
+/// Bounds of one node's engine.
+#[derive(Debug, Clone)]
+pub struct Limits {
+    /// Requests in the air per worker. At the bound ready lanes wait their turn; each gets one
+    /// place before any gets its second.
+    pub in_flight_max: usize,
+    /// Bytes of events in the air and of replies waiting to be stored, per worker. Ready lanes
+    /// wait.
+    pub in_flight_bytes_max: usize,
+    /// Requests in the air to one destination (GUARANTEES 11). Its lanes wait; others don't.
+    pub destination_in_flight_max: u32,
+    /// Deliveries waiting for a retry per worker, shared by the lanes that have any. A lane at
+    /// its share only retries, and takes new events as places become free; they stay owed.
+    pub parked_max: u32,
+    /// How long a chain of replies may grow (contract §7). Beyond, a delivery ends as a dead
+    /// letter, cause `loop`, holding the reply.
+    pub hops_max: u8,
+    /// How long a trigger or broker whose file vanished stays in force (DESIGN §3). Then what
+    /// is owed to it is cancelled.
+    pub detached_for: std::time::Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            in_flight_max: 4096,
+            in_flight_bytes_max: 64 << 20,
+            destination_in_flight_max: 256,
+            parked_max: 100_000,
+            hops_max: 32,
+            detached_for: std::time::Duration::from_secs(600),
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! The log as the broker uses it: the journal with its clock, and the broker's words for it.
+//!
+//! `append` is for what must be durable before somebody is told so (events, replies with their
+//! settlement); `note` for what may repeat after a crash (Routed, Settled, Parked, Dead): it is
+//! durable within 50 ms, in order, and never dropped: when the journal has no room the noting
+//! side waits.
+
+use std::ops::Range;
+use std::sync::Arc;
+
+use journal::{AppendError, Appended, Clock, Full, Group, Journal, Offset, Record, Why};
+
+/// The log. Cheap to clone.
+#[derive(Clone)]
+pub struct Log {
+    journal: Journal,
+    clock: Arc<dyn Clock>,
+}
+
+/// The journal has stopped: nothing can be written any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the log has stopped")]
+pub struct Stopped;
+
+impl Log {
+    /// The log over `journal`, with the clock that stamps what is written.
+    pub fn new(journal: Journal, clock: Arc<dyn Clock>) -> Self {
+        Self { journal, clock }
+    }
+
+    /// The clock.
+    pub fn clock(&self) -> &dyn Clock {
+        &*self.clock
+    }
+
+    /// The journal under it.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+
+    /// The first offset that is not durable yet.
+    pub fn end(&self) -> Offset {
+        *self.journal.durable().borrow()
+    }
+
+    /// Writes `group`, all or none, and returns its offsets once it would survive a power cut.
+    pub fn append(&self, group: Group) -> Appended {
+        self.journal.append(group)
+    }
+
+    /// Notes records, each a group of its own; waits while the journal has no room for them.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] when the journal has.
+    pub async fn note(&self, records: impl IntoIterator<Item = Record>) -> Result<(), Stopped> {
+        for record in records {
+            let mut group = Group::one(record);
+            loop {
+                match self.journal.note(group) {
+                    Ok(()) => break,
+                    Err(Full { group: back, why: Why::Full { .. } }) => {
+                        group = back;
+                        self.journal.noted_room().await;
+                    }
+                    Err(Full { why: Why::Refused(_), .. }) => return Err(Stopped),
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns once everything noted so far is durable.
+    ///
+    /// # Errors
+    ///
+    /// [`Stopped`] when the journal has.
+    pub async fn flush(&self) -> Result<(), Stopped> {
+        self.journal.flush().await.map(drop).map_err(|_| Stopped)
+    }
+
+    /// Writes a reply and its settlement as one group, so that a crash repeats both or neither.
+    /// While storage can't take it, keeps it and tries again each second.
+    ///
+    /// # Errors
+    ///
+    /// [`AppendError::Stopped`] when the journal has; [`AppendError::TooLarge`] when the
+    /// reply can never be stored.
+    pub async fn append_reply(
+        &self,
+        reply: Record,
+        settled: Record,
+    ) -> Result<Range<Offset>, AppendError> {
+        loop {
+            let group = Group::new(vec![reply.clone(), settled.clone()]);
+            match self.journal.append(group).await {
+                Err(AppendError::NoSpace { .. }) => tokio::time::sleep(REPLY_RETRY_EVERY).await,
+                end => return end,
+            }
+        }
+    }
+}
+
+/// How long a reply that storage couldn't take is kept before it is tried again.
+const REPLY_RETRY_EVERY: std::time::Duration = std::time::Duration::from_secs(1);

@@ -1,0 +1,96 @@
+//! Who writes changes of the resources into the log, one at a time.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use journal::Group;
+use tokio::sync::watch;
+use triggers::{Change, Resource};
+
+use crate::limits::Limits;
+use crate::log::{Log, Stopped};
+use crate::records::trigger_set::{self, Op};
+use crate::registry::{Applied, Registry};
+
+/// Plans changes against the last one planned, and notes them in order.
+///
+/// The plan is taken in before its records are noted: a segment that opens in between begins
+/// with a snapshot that already holds the change, and never one that lacks a change that stands
+/// before it.
+pub(crate) struct Registrar {
+    log: Log,
+    limits: Limits,
+    planned: Arc<Mutex<Registry>>,
+    /// One change at a time, so that parts of two never mix.
+    turn: tokio::sync::Mutex<()>,
+    in_force: watch::Receiver<u64>,
+}
+
+impl Registrar {
+    pub(crate) fn new(
+        log: Log,
+        limits: Limits,
+        registry: Registry,
+        in_force: watch::Receiver<u64>,
+    ) -> Self {
+        let planned = Arc::new(Mutex::new(registry));
+        let turn = tokio::sync::Mutex::new(());
+        Self { log, limits, planned, turn, in_force }
+    }
+
+    /// Has the journal begin each segment with all that is in force.
+    pub(crate) fn open_segments(&self) {
+        let planned = Arc::clone(&self.planned);
+        self.log.journal().set_opening(Arc::new(move || {
+            let registry = planned.lock().unwrap_or_else(PoisonError::into_inner);
+            let (revision, next) = (registry.revision, registry.next_number());
+            trigger_set::records(revision, true, next, &registry.snapshot())
+                .into_iter()
+                .map(Group::one)
+                .collect()
+        }));
+    }
+
+    /// What is in force as of the last change.
+    pub(crate) fn resources(&self) -> Vec<Arc<Resource>> {
+        self.locked(|registry| registry.entries().map(|entry| Arc::clone(&entry.resource)).collect())
+    }
+
+    /// Writes a change, and returns when the router has put it in force.
+    pub(crate) async fn apply(&self, change: &Change) -> Result<Applied, Stopped> {
+        let _turn = self.turn.lock().await;
+        let now = self.log.clock().wall();
+        let (ops, applied) = self.locked(|registry| registry.plan(change, now));
+        self.write(ops).await?;
+        Ok(applied)
+    }
+
+    /// Ends what has been detached for long enough. Doesn't wait until that is in force.
+    pub(crate) async fn expire(&self) -> Result<(), Stopped> {
+        let Ok(_turn) = self.turn.try_lock() else { return Ok(()) };
+        let now = self.log.clock().wall();
+        let ops = self.locked(|registry| registry.plan_expiry(now, self.limits.detached_for));
+        self.note(ops).await.map(drop)
+    }
+
+    async fn write(&self, ops: Vec<Op>) -> Result<(), Stopped> {
+        let Some(revision) = self.note(ops).await? else { return Ok(()) };
+        self.log.flush().await?;
+        let mut in_force = self.in_force.clone();
+        in_force.wait_for(|reached| *reached >= revision).await.map_err(|_| Stopped)?;
+        Ok(())
+    }
+
+    async fn note(&self, ops: Vec<Op>) -> Result<Option<u64>, Stopped> {
+        if ops.is_empty() {
+            return Ok(None);
+        }
+        let (revision, next) =
+            self.locked(|registry| (registry.revision, registry.next_number()));
+        self.log.note(trigger_set::records(revision, false, next, &ops)).await?;
+        Ok(Some(revision))
+    }
+
+    fn locked<T>(&self, act: impl FnOnce(&mut Registry) -> T) -> T {
+        act(&mut self.planned.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}

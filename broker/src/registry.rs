@@ -1,0 +1,338 @@
+//! The resources in force, by number: what TriggerSet records add up to.
+//!
+//! Three keep one: the fold at start, the router (as of the record it has read, which is what an
+//! event is judged by), and the registrar (as of the last change planned). A trigger's number
+//! and UID are bound to its broker, namespace and name: the same name on another broker, or
+//! again after deletion, is another trigger.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+
+use journal::WallTime;
+use triggers::written::{BrokerSpec, Metadata, Spec};
+use triggers::{BrokerName, Change, Lowered, Resource, ResourceKey, TriggerName, lower};
+
+use crate::records::trigger_set::{Kind, Op, Part};
+use crate::records::{FORWARD, Number};
+
+/// One resource in force.
+#[derive(Debug, Clone)]
+pub struct Entry {
+    /// Its number in the log.
+    pub number: Number,
+    /// Its UID: the log's id and its number.
+    pub uid: [u8; 16],
+    /// What it is.
+    pub kind: Kind,
+    /// As written.
+    pub resource: Arc<Resource>,
+    /// As written, one line of JSON: what tells whether it changed.
+    pub canonical: Arc<str>,
+    /// Since when its file is gone.
+    pub detached: Option<WallTime>,
+}
+
+impl Entry {
+    /// A broker's name.
+    pub fn broker_name(&self) -> BrokerName {
+        let metadata = &self.resource.metadata;
+        BrokerName::new(&*metadata.namespace, &*metadata.name)
+    }
+
+    /// A trigger's name.
+    pub fn trigger_name(&self) -> TriggerName {
+        let metadata = &self.resource.metadata;
+        TriggerName::new(&*metadata.namespace, &*metadata.name)
+    }
+}
+
+/// A logged resource that this version can't read.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("resource {number} in the log can't be read by this version: {why}")]
+pub struct Unreadable {
+    /// Its number.
+    pub number: Number,
+    /// What is wrong.
+    pub why: String,
+}
+
+/// The resources in force.
+#[derive(Debug, Clone, Default)]
+pub struct Registry {
+    log_id: u64,
+    /// Grows by one a change.
+    pub revision: u64,
+    next_number: Number,
+    entries: BTreeMap<Number, Entry>,
+    by_key: HashMap<ResourceKey, Number>,
+    /// Parts of a change whose last hasn't come.
+    pending: Vec<Op>,
+    pending_snapshot: bool,
+}
+
+/// What a change came to.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Applied {
+    /// New, or written differently.
+    pub put: usize,
+    /// Their file is gone; they stay in force for a while.
+    pub detached: usize,
+    /// Their file is back.
+    pub attached: usize,
+    /// Deleted, with what was owed to them.
+    pub deleted: usize,
+}
+
+impl Registry {
+    /// An empty registry of the log with that id.
+    pub fn new(log_id: u64) -> Self {
+        Self { log_id, next_number: 1, ..Self::default() }
+    }
+
+    /// All entries, by number.
+    pub fn entries(&self) -> impl Iterator<Item = &Entry> {
+        self.entries.values()
+    }
+
+    /// The entry of that number.
+    pub fn get(&self, number: Number) -> Option<&Entry> {
+        self.entries.get(&number)
+    }
+
+    /// The number of the resource of that name.
+    pub fn number(&self, key: &ResourceKey) -> Option<Number> {
+        self.by_key.get(key).copied()
+    }
+
+    /// The resources as they run.
+    pub fn lowered(&self) -> (Lowered, Vec<triggers::Problem>) {
+        let resources: Vec<&Resource> = self.entries().map(|entry| &*entry.resource).collect();
+        lower(&resources)
+    }
+
+    /// Takes in one part of a change. When it is the last, the change takes effect, and the
+    /// numbers that were deleted are returned.
+    ///
+    /// # Errors
+    ///
+    /// [`Unreadable`] when a resource was written by a version that knew more.
+    pub fn take(&mut self, part: Part) -> Result<Option<Vec<Number>>, Unreadable> {
+        if part.snapshot {
+            self.pending.clear();
+            self.pending_snapshot = true;
+        }
+        self.pending.extend(part.ops);
+        if !part.last {
+            return Ok(None);
+        }
+        let ops = std::mem::take(&mut self.pending);
+        let mut deleted = Vec::new();
+        if std::mem::take(&mut self.pending_snapshot) {
+            let stays: std::collections::HashSet<Number> =
+                ops.iter().filter_map(|op| if let Op::Put { number, .. } = op { Some(*number) } else { None }).collect();
+            deleted.extend(self.entries.keys().filter(|number| !stays.contains(number)));
+            for number in &deleted {
+                self.remove(*number);
+            }
+        }
+        for op in ops {
+            deleted.extend(self.apply(op)?);
+        }
+        self.revision = part.revision;
+        self.next_number = self.next_number.max(part.next_number);
+        Ok(Some(deleted))
+    }
+
+    /// Forgets parts of a change that never came to its end.
+    pub fn drop_unfinished(&mut self) {
+        self.pending.clear();
+        self.pending_snapshot = false;
+    }
+
+    fn apply(&mut self, op: Op) -> Result<Option<Number>, Unreadable> {
+        match op {
+            Op::Put { number, uid, kind, detached, resource: canonical } => {
+                let unchanged = self.entries.get(&number).is_some_and(|entry| *entry.canonical == *canonical);
+                if unchanged {
+                    if let Some(entry) = self.entries.get_mut(&number) {
+                        entry.detached = detached;
+                    }
+                    return Ok(None);
+                }
+                let resource = Resource::from_canonical(&canonical)
+                    .map_err(|why| Unreadable { number, why: why.to_string() })?;
+                self.by_key.insert(resource.key(), number);
+                let (resource, canonical) = (Arc::new(resource), canonical.into());
+                self.entries
+                    .insert(number, Entry { number, uid, kind, resource, canonical, detached });
+            }
+            Op::Detach { number, since } => {
+                if let Some(entry) = self.entries.get_mut(&number) {
+                    entry.detached = Some(since);
+                }
+            }
+            Op::Attach { number } => {
+                if let Some(entry) = self.entries.get_mut(&number) {
+                    entry.detached = None;
+                }
+            }
+            Op::Delete { number } => {
+                self.remove(number);
+                return Ok(Some(number));
+            }
+        }
+        Ok(None)
+    }
+
+    fn remove(&mut self, number: Number) {
+        if let Some(entry) = self.entries.remove(&number) {
+            let key = entry.resource.key();
+            if self.by_key.get(&key) == Some(&number) {
+                self.by_key.remove(&key);
+            }
+        }
+    }
+
+    /// Plans a change: the steps that lead from here to there, and takes them in. Nothing when
+    /// all is as it was.
+    pub(crate) fn plan(&mut self, change: &Change, now: WallTime) -> (Vec<Op>, Applied) {
+        let mut ops = Vec::new();
+        let mut applied = Applied::default();
+        for resource in &change.put {
+            let Some(kind) = kind_of(resource) else { continue };
+            let canonical = resource.canonical();
+            match self.number(&resource.key()).and_then(|number| self.entries.get(&number)) {
+                Some(entry) if *entry.canonical == *canonical => {
+                    if entry.detached.is_some() {
+                        ops.push(Op::Attach { number: entry.number });
+                        applied.attached += 1;
+                    }
+                }
+                Some(entry) if same_identity(&entry.resource, resource) => {
+                    let (number, uid) = (entry.number, entry.uid);
+                    ops.push(Op::Put { number, uid, kind, detached: None, resource: canonical });
+                    applied.put += 1;
+                }
+                other => {
+                    if let Some(entry) = other {
+                        ops.push(Op::Delete { number: entry.number });
+                        applied.deleted += 1;
+                    }
+                    ops.push(self.put_new(kind, canonical));
+                    applied.put += 1;
+                }
+            }
+        }
+        for key in &change.gone {
+            let attached = self.number(key).filter(|number| {
+                self.entries.get(number).is_some_and(|entry| entry.detached.is_none())
+            });
+            if let Some(number) = attached {
+                ops.push(Op::Detach { number, since: now });
+                applied.detached += 1;
+            }
+        }
+        self.take_planned(&mut ops);
+        (ops, applied)
+    }
+
+    /// Plans the end of what has been detached for `detached_for`.
+    pub(crate) fn plan_expiry(&mut self, now: WallTime, detached_for: Duration) -> Vec<Op> {
+        let mut ops: Vec<Op> = self
+            .entries()
+            .filter(|entry| entry.detached.is_some_and(|since| now.since(since) >= detached_for))
+            .map(|entry| Op::Delete { number: entry.number })
+            .collect();
+        self.take_planned(&mut ops);
+        ops
+    }
+
+    /// All that is in force, as one change: what opens a segment.
+    pub(crate) fn snapshot(&self) -> Vec<Op> {
+        self.entries()
+            .map(|entry| Op::Put {
+                number: entry.number,
+                uid: entry.uid,
+                kind: entry.kind,
+                detached: entry.detached,
+                resource: entry.canonical.to_string(),
+            })
+            .collect()
+    }
+
+    /// The number that the next new resource gets.
+    pub(crate) fn next_number(&self) -> Number {
+        self.next_number
+    }
+
+    fn put_new(&mut self, kind: Kind, resource: String) -> Op {
+        let number = self.next_number;
+        assert!(number < FORWARD, "2^31 resources were made over this log's life");
+        self.next_number += 1;
+        let mut uid = [0; 16];
+        uid[..8].copy_from_slice(&self.log_id.to_le_bytes());
+        uid[8..12].copy_from_slice(&number.to_le_bytes());
+        Op::Put { number, uid, kind, detached: None, resource }
+    }
+
+    /// Applies planned steps, and adds the brokers that triggers now imply: `default` of a
+    /// namespace is made when a trigger names it (DESIGN §5).
+    fn take_planned(&mut self, ops: &mut Vec<Op>) {
+        if ops.is_empty() {
+            return;
+        }
+        self.revision += 1;
+        for op in ops.iter() {
+            self.apply_own(op.clone());
+        }
+        let (lowered, _) = self.lowered();
+        for name in lowered.brokers.keys() {
+            let implied = implied_broker(name);
+            if self.number(&implied.key()).is_none() {
+                let op = self.put_new(Kind::Broker, implied.canonical());
+                self.apply_own(op.clone());
+                ops.push(op);
+            }
+        }
+    }
+
+    fn apply_own(&mut self, op: Op) {
+        // What was just lowered from a resource reads back: `triggers` tests the round trip.
+        if let Err(unreadable) = self.apply(op) {
+            tracing::error!(%unreadable, "a resource doesn't read back as it was written");
+        }
+    }
+}
+
+/// What the log keeps of a resource; a Node is the process's own affair.
+fn kind_of(resource: &Resource) -> Option<Kind> {
+    match resource.kind() {
+        triggers::Kind::Broker => Some(Kind::Broker),
+        triggers::Kind::Trigger => Some(Kind::Trigger),
+        triggers::Kind::Node => None,
+    }
+}
+
+/// Whether a resource that is written differently is still the same one: a trigger keeps its
+/// broker for life (`spec.broker` is immutable).
+fn same_identity(before: &Resource, after: &Resource) -> bool {
+    match (&before.spec, &after.spec) {
+        (Spec::Trigger(before), Spec::Trigger(after)) => before.broker == after.broker,
+        _ => true,
+    }
+}
+
+/// The broker that a trigger made by naming it.
+fn implied_broker(name: &BrokerName) -> Resource {
+    Resource {
+        metadata: Metadata {
+            name: name.name().to_owned(),
+            namespace: name.namespace().to_owned(),
+            annotations: BTreeMap::new(),
+            labels: BTreeMap::new(),
+        },
+        spec: Spec::Broker(BrokerSpec::default()),
+        place: None,
+    }
+}

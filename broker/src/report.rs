@@ -1,0 +1,176 @@
+//! What the engine says of itself when asked. Plain values; `weft` gives them their outer form.
+
+use std::sync::Arc;
+
+use journal::{Offset, WallTime};
+use triggers::{BrokerName, NotReady, TriggerName};
+
+use crate::books::Book;
+use crate::destination::ANSWER_CLASSES;
+use crate::histogram::Histogram;
+use crate::lane::{Lane, Tally};
+use crate::records::{FORWARD, Number};
+use crate::worker::Worker;
+
+/// All of it, as of now.
+#[derive(Debug, Clone)]
+pub struct Report {
+    /// Brokers in force, by name.
+    pub brokers: Vec<BrokerReport>,
+    /// Triggers in force, by name.
+    pub triggers: Vec<TriggerReport>,
+    /// Destinations with at least one lane.
+    pub destinations: Vec<DestinationReport>,
+    /// All triggers' books together, with those that are no more.
+    pub books: Book,
+    /// The books of forwarding to dead letter sinks.
+    pub forwards: Book,
+    /// Where routing is.
+    pub log: LogReport,
+}
+
+/// One broker.
+#[derive(Debug, Clone)]
+pub struct BrokerReport {
+    /// Its name.
+    pub name: BrokerName,
+    /// Its number in the log.
+    pub number: Number,
+    /// Since when its file is gone.
+    pub detached: Option<WallTime>,
+    /// How many triggers name it.
+    pub triggers: usize,
+    /// Events stored for it since start.
+    pub stored: u64,
+}
+
+/// One trigger.
+#[derive(Debug, Clone)]
+pub struct TriggerReport {
+    /// Its name.
+    pub name: TriggerName,
+    /// Its number in the log.
+    pub number: Number,
+    /// Its UID.
+    pub uid: [u8; 16],
+    /// Its broker.
+    pub broker: BrokerName,
+    /// Where its events go.
+    pub subscriber: String,
+    /// Where its dead letters go.
+    pub dead_letter_sink: Option<String>,
+    /// What keeps it from matching events, if anything.
+    pub not_ready: Option<NotReady>,
+    /// Since when its file is gone.
+    pub detached: Option<WallTime>,
+    /// Its books.
+    pub book: Book,
+    /// The books of its dead letter lane.
+    pub forward: Option<Book>,
+    /// Its lane's counts and places.
+    pub lane: LaneReport,
+    /// Dead letters kept of it.
+    pub dead_letters: u64,
+}
+
+/// One lane's places.
+#[derive(Debug, Clone, Default)]
+pub struct LaneReport {
+    /// Whose.
+    pub number: Number,
+    /// Counts since start.
+    pub tally: Tally,
+    /// Not attempted yet, or due again.
+    pub waiting: u64,
+    /// Sent and not answered.
+    pub in_flight: u32,
+    /// Waiting for their time to be tried again.
+    pub parked: u32,
+    /// When the oldest delivery that has not ended arrived.
+    pub oldest: Option<WallTime>,
+}
+
+/// One destination, of all workers.
+#[derive(Debug, Clone)]
+pub struct DestinationReport {
+    /// Scheme, authority and path.
+    pub key: Arc<str>,
+    /// Sent and not answered.
+    pub in_flight: u32,
+    /// How many lanes send there.
+    pub lanes: u32,
+    /// How long attempts took.
+    pub attempt_seconds: Histogram,
+    /// From arrival to delivery.
+    pub end_to_end_seconds: Histogram,
+    /// Answers by class, in the order of [`ANSWER_CLASSES`].
+    pub answers: [u64; ANSWER_CLASSES.len()],
+}
+
+/// Where the log and its router are.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct LogReport {
+    /// The first offset that is kept.
+    pub start: Offset,
+    /// The first offset that is not durable yet.
+    pub end: Offset,
+    /// The first offset that has not been routed.
+    pub routed_to: Offset,
+    /// Events stored since the process started.
+    pub events: u64,
+    /// The oldest record anybody is owed or that is kept as a dead letter.
+    pub held_from: Option<Offset>,
+    /// The revision of the resources in force.
+    pub revision: u64,
+}
+
+/// What one worker says.
+#[derive(Debug, Default)]
+pub(crate) struct WorkerReport {
+    pub(crate) lanes: Vec<LaneReport>,
+    pub(crate) destinations: Vec<DestinationReport>,
+}
+
+impl LaneReport {
+    fn of(lane: &Lane) -> Self {
+        let backlog = lane.backlog();
+        Self {
+            number: lane.facts.number,
+            tally: lane.tally,
+            waiting: backlog - u64::from(lane.in_flight) - u64::from(lane.parked),
+            in_flight: lane.in_flight,
+            parked: lane.parked,
+            oldest: None,
+        }
+    }
+}
+
+impl TriggerReport {
+    /// The trigger's number with the forwarding bit: its dead letter lane's.
+    pub fn forward_number(&self) -> Number {
+        self.number | FORWARD
+    }
+}
+
+impl Worker {
+    pub(crate) fn report(&mut self) -> WorkerReport {
+        let mut lanes: Vec<LaneReport> = self.each_lane().map(LaneReport::of).collect();
+        let oldest = self.oldest_offsets();
+        for lane in &mut lanes {
+            let Some(&offset) = oldest.get(&lane.number) else { continue };
+            lane.oldest = self.arrival(lane.number, offset);
+        }
+        let destinations = self
+            .each_destination()
+            .map(|destination| DestinationReport {
+                key: Arc::clone(&destination.key),
+                in_flight: destination.in_flight,
+                lanes: destination.lanes,
+                attempt_seconds: destination.attempt_seconds.clone(),
+                end_to_end_seconds: destination.end_to_end_seconds.clone(),
+                answers: destination.answers,
+            })
+            .collect();
+        WorkerReport { lanes, destinations }
+    }
+}

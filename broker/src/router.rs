@@ -1,0 +1,364 @@
+//! The router: the only one who matches.
+//!
+//! It reads each durable batch once, in order. Events are matched by the index in force at their
+//! offset; what is owed to whom is noted as a Routed record and handed to the workers, one
+//! message a worker and batch. TriggerSet records swap the index; Settled and Dead records keep
+//! the books, so that the books say what a restart would find.
+
+mod lanes;
+mod reclaim;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use event::EventRef;
+use journal::{Offset, ReadError, Stored};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::time::{Instant, MissedTickBehavior};
+use triggers::{BrokerName, Index, Lowered};
+
+use self::lanes::Placed;
+use crate::Fault;
+use crate::admission::Admission;
+use crate::books::Books;
+use crate::dead_letters::Letters;
+use crate::fold::{Folded, ParkedThen};
+use crate::holds::Holds;
+use crate::lane::Delivery;
+use crate::limits::Limits;
+use crate::log::Log;
+use crate::records::dead::Dead;
+use crate::records::routed::Routed;
+use crate::records::{DEAD, EVENT, FORWARD, Number, SETTLED, TRIGGER_SET, envelope, settled, trigger_set};
+use crate::registrar::Registrar;
+use crate::registry::Registry;
+use crate::report::LogReport;
+use crate::worker::{LaneState, ToWorker};
+
+/// Bytes of records that are routed before other tasks of the thread get their turn.
+const BATCH_BYTES: usize = 1 << 20;
+
+/// A Routed record's size at which it is closed and the next begins, so that events that match
+/// thousands of triggers stay within the journal's group cap.
+const ROUTED_BYTES_TARGET: usize = 256 * 1024;
+
+/// Offsets that may pass without a Routed record while nobody wants their events: what a restart
+/// matches again, at the most.
+const UNROUTED_OFFSETS_MAX: u64 = 16 * 1024;
+
+/// How often detached triggers and the log's space are looked at.
+const TICK: Duration = Duration::from_millis(250);
+
+/// Asks the router.
+pub(crate) enum ToRouter {
+    /// How are things.
+    Report(oneshot::Sender<RouterReport>),
+}
+
+/// What the router says.
+pub(crate) struct RouterReport {
+    pub(crate) registry: Registry,
+    pub(crate) lowered: Arc<Lowered>,
+    pub(crate) books: Books,
+    pub(crate) log: LogReport,
+    pub(crate) stored: HashMap<Number, u64>,
+}
+
+/// Matches what is stored, and says who is owed what.
+pub struct Router {
+    pub(crate) log: Log,
+    pub(crate) limits: Limits,
+    /// How long history that nobody is owed is kept, at the most.
+    pub(crate) retention: Duration,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) workers: Vec<mpsc::Sender<ToWorker>>,
+    pub(crate) questions: mpsc::Receiver<ToRouter>,
+    pub(crate) registrar: Arc<Registrar>,
+    pub(crate) in_force: watch::Sender<u64>,
+    pub(crate) letters: Arc<Mutex<Letters>>,
+    registry: Registry,
+    lowered: Arc<Lowered>,
+    index: Index,
+    brokers: HashMap<Number, BrokerName>,
+    lanes: HashMap<Number, Placed>,
+    books: Books,
+    holds: Holds,
+    /// The first offset that has not been routed.
+    next: Offset,
+    /// Where the next Routed record begins: what is before it has been noted.
+    routed_from: Offset,
+    /// Records before this were folded when the log was opened.
+    folded_to: Offset,
+    seen: HashSet<(Number, Offset)>,
+    /// What lanes start with, until they are made.
+    backlog: HashMap<Number, LaneState>,
+    /// Events stored since start, by broker.
+    stored: HashMap<Number, u64>,
+    /// What has been matched and not been noted.
+    routed: Routed,
+    matching: Vec<Number>,
+    outgoing: Vec<Vec<(Number, Offset)>>,
+}
+
+/// What a router is made of, beside the fold.
+pub(crate) struct Parts {
+    pub(crate) log: Log,
+    pub(crate) limits: Limits,
+    pub(crate) retention: Duration,
+    pub(crate) admission: Arc<Admission>,
+    pub(crate) workers: Vec<mpsc::Sender<ToWorker>>,
+    pub(crate) questions: mpsc::Receiver<ToRouter>,
+    pub(crate) registrar: Arc<Registrar>,
+    pub(crate) in_force: watch::Sender<u64>,
+    pub(crate) letters: Arc<Mutex<Letters>>,
+}
+
+impl Router {
+    pub(crate) fn new(parts: Parts, folded: Folded) -> Self {
+        let Parts { log, limits, retention, admission, workers, questions, registrar, in_force, letters } =
+            parts;
+        let mut holds = Holds::default();
+        let owed = folded.owed.iter().filter(|(number, _)| **number & FORWARD == 0);
+        owed.flat_map(|(_, owed)| owed.iter()).for_each(|offset| holds.hold(offset));
+        {
+            let letters = letters.lock().unwrap_or_else(PoisonError::into_inner);
+            letters.rows().for_each(|row| holds.hold(row.event));
+        }
+        let mut parked = folded.parked;
+        let now = log.clock().wall();
+        let backlog = folded
+            .owed
+            .into_iter()
+            .map(|(number, owed)| {
+                let mut state = LaneState::default();
+                for offset in owed.iter() {
+                    match parked.remove(&(number, offset)) {
+                        None => state.owed.push(offset),
+                        Some(ParkedThen { due, history }) => {
+                            // Never earlier than due, and a clock that was set back doesn't make
+                            // it wait longer than its backoff could.
+                            let wait = due.since(now);
+                            let history = Some(Box::new(history));
+                            state.parked.push((Instant::now() + wait, Delivery { offset, history }));
+                        }
+                    }
+                }
+                (number, state)
+            })
+            .collect();
+        let outgoing = workers.iter().map(|_| Vec::new()).collect();
+        let (lowered, _) = folded.registry_then.lowered();
+        Self {
+            log,
+            limits,
+            retention,
+            admission,
+            workers,
+            questions,
+            registrar,
+            in_force,
+            letters,
+            registry: folded.registry_then,
+            lowered: Arc::new(lowered),
+            index: Index::default(),
+            brokers: HashMap::new(),
+            lanes: HashMap::new(),
+            books: folded.books,
+            holds,
+            next: folded.routed_to,
+            routed_from: folded.routed_to,
+            routed: Routed::default(),
+            folded_to: folded.end,
+            seen: folded.seen,
+            backlog,
+            stored: HashMap::new(),
+            matching: Vec::new(),
+            outgoing,
+        }
+    }
+
+    /// Routes until the log stops or the engine is gone.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault`]: nothing can be matched any more, so the node must end.
+    pub async fn run(mut self) -> Result<(), Fault> {
+        self.take_over(HashSet::new()).await?;
+        let mut durable = self.log.journal().durable();
+        let mut tick = tokio::time::interval(TICK);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            let end = *durable.borrow_and_update();
+            if self.next < end {
+                self.route_batch().await?;
+                tokio::task::yield_now().await;
+            }
+            let behind = self.next < end;
+            tokio::select! {
+                biased;
+                question = self.questions.recv() => match question {
+                    Some(ToRouter::Report(to)) => drop(to.send(self.report())),
+                    None => return Ok(()),
+                },
+                _ = tick.tick() => self.look_after().await?,
+                changed = durable.changed(), if !behind => {
+                    changed.map_err(|_| Fault::LogStopped)?;
+                }
+                () = std::future::ready(()), if behind => {}
+            }
+        }
+    }
+
+    /// Reads and routes what is durable, at most [`BATCH_BYTES`] of it.
+    async fn route_batch(&mut self) -> Result<(), Fault> {
+        let reading = match self.log.journal().read(self.next, BATCH_BYTES) {
+            Ok(reading) => reading,
+            Err(ReadError::Stopped) => return Err(Fault::LogStopped),
+            Err(error) => {
+                tracing::error!(%error, offset = self.next.0, "the log can't be read");
+                return Err(Fault::LogUnreadable);
+            }
+        };
+        for stored in &reading.records {
+            if self.next < stored.offset {
+                self.say_lost(stored.offset);
+            }
+            let live = self.folded_to <= stored.offset;
+            match stored.kind {
+                EVENT => self.route(stored),
+                TRIGGER_SET => {
+                    // Behind this record other filters hold, and other lanes exist: what was
+                    // matched by the old ones goes out first.
+                    self.send_owed().await?;
+                    self.take_part(stored).await?;
+                }
+                SETTLED if live => self.settle(stored)?,
+                DEAD if live => self.bury(stored)?,
+                _ => {}
+            }
+            self.next = Offset(stored.offset.0 + 1);
+            if self.routed.bytes() > ROUTED_BYTES_TARGET {
+                self.send_owed().await?;
+            }
+        }
+        if self.next < reading.next {
+            self.say_lost(reading.next);
+            self.next = reading.next;
+        }
+        self.send_owed().await
+    }
+
+    /// Notes what was matched, then tells the workers: in that order, so that in the log no
+    /// settlement precedes its routing.
+    async fn send_owed(&mut self) -> Result<(), Fault> {
+        let unnoted = self.next.0 - self.routed_from.0;
+        if !self.routed.is_empty() || unnoted >= UNROUTED_OFFSETS_MAX {
+            let routed = std::mem::take(&mut self.routed);
+            let record = routed.record(self.routed_from, self.next);
+            self.routed_from = self.next;
+            self.log.note([record]).await.map_err(|_| Fault::LogStopped)?;
+        }
+        for (worker, owed) in self.workers.iter().zip(&mut self.outgoing) {
+            if !owed.is_empty() {
+                let owed = std::mem::take(owed);
+                worker.send(ToWorker::Owed(owed)).await.map_err(|_| Fault::WorkerGone)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Matches one event.
+    fn route(&mut self, stored: &Stored) {
+        let Some(broker) = self.brokers.get(&stored.tag) else { return };
+        *self.stored.entry(stored.tag).or_default() += u64::from(self.folded_to <= stored.offset);
+        let bytes = match envelope::stored_event(stored) {
+            Ok(bytes) => bytes,
+            Err(error) => return tracing::error!(%error, "a stored event doesn't read"),
+        };
+        let event = match EventRef::from_stored(bytes) {
+            Ok(event) => event,
+            Err(error) => {
+                return tracing::error!(%error, offset = stored.offset.0, "a stored event doesn't read");
+            }
+        };
+        self.matching.clear();
+        self.index.matching(broker, &event, &mut self.matching);
+        if !self.seen.is_empty() {
+            let seen = &self.seen;
+            self.matching.retain(|number| !seen.contains(&(*number, stored.offset)));
+        }
+        if self.matching.is_empty() {
+            return;
+        }
+        self.routed.push(self.routed_from, stored.offset, &self.matching);
+        for number in &self.matching {
+            self.books.matched(*number);
+            self.holds.hold(stored.offset);
+            if let Some(placed) = self.lanes.get(number) {
+                self.outgoing[placed.worker].push((*number, stored.offset));
+            }
+        }
+    }
+
+    fn settle(&mut self, stored: &Stored) -> Result<(), Fault> {
+        let (books, holds) = (&mut self.books, &mut self.holds);
+        settled::read(stored, |settlement| {
+            books.ended(settlement.number, settlement.outcome);
+            if settlement.number & FORWARD == 0 {
+                holds.release(settlement.offset);
+            }
+        })
+        .map_err(Fault::Malformed)
+    }
+
+    /// A dead letter is durable: it is listed, and owed to its sink.
+    fn bury(&mut self, stored: &Stored) -> Result<(), Fault> {
+        let dead = Dead::read(stored).map_err(Fault::Malformed)?;
+        self.books.ended(dead.number, crate::records::Outcome::Dead(dead.cause));
+        self.letters.lock().unwrap_or_else(PoisonError::into_inner).insert(stored.offset, &dead);
+        let number = dead.number | FORWARD;
+        if dead.forwarded && let Some(placed) = self.lanes.get(&number) {
+            self.books.matched(number);
+            self.outgoing[placed.worker].push((number, stored.offset));
+        }
+        Ok(())
+    }
+
+    async fn take_part(&mut self, stored: &Stored) -> Result<(), Fault> {
+        let part = trigger_set::read(stored).map_err(Fault::Malformed)?;
+        let (revision, last) = (part.revision, part.last);
+        let news = revision != self.registry.revision;
+        let deleted = self.registry.take(part).map_err(Fault::Unreadable)?;
+        // A segment's opening snapshot mostly says what is known already.
+        if last && (news || deleted.as_ref().is_some_and(|deleted| !deleted.is_empty())) {
+            self.take_over(deleted.unwrap_or_default().into_iter().collect()).await?;
+        }
+        Ok(())
+    }
+
+    fn say_lost(&self, until: Offset) {
+        tracing::error!(
+            from = self.next.0,
+            until = until.0,
+            "records of the log are damaged and were not routed; `weft log verify` names them"
+        );
+    }
+
+    fn report(&self) -> RouterReport {
+        RouterReport {
+            registry: self.registry.clone(),
+            lowered: Arc::clone(&self.lowered),
+            books: self.books.clone(),
+            log: LogReport {
+                start: self.log.journal().start(),
+                end: self.log.end(),
+                routed_to: self.next,
+                events: self.stored.values().sum(),
+                held_from: self.holds.lowest(),
+                revision: self.registry.revision,
+            },
+            stored: self.stored.clone(),
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Lanes as the router places them: one for each trigger in force, one more for its dead letter
+//! sink, each with the worker that owns its destination.
+
+use std::collections::{HashMap, HashSet};
+use std::hash::{DefaultHasher, Hash, Hasher};
+use std::sync::Arc;
+
+use triggers::{BrokerName, Destination, Index, Lowered, Trigger};
+use tokio::sync::oneshot;
+
+use super::Router;
+use crate::Fault;
+use crate::admission::BrokerFacts;
+use crate::lane::LaneFacts;
+use crate::records::trigger_set::Kind;
+use crate::records::{FORWARD, Number};
+use crate::registry::Entry;
+use crate::worker::ToWorker;
+
+/// A lane and where it is.
+pub(super) struct Placed {
+    pub(super) worker: usize,
+    facts: Arc<LaneFacts>,
+}
+
+impl Router {
+    /// Puts what the registry says in force: brokers at the door, the index, and the lanes.
+    pub(super) async fn take_over(&mut self, deleted: HashSet<Number>) -> Result<(), Fault> {
+        let (lowered, problems) = self.registry.lowered();
+        for problem in problems {
+            tracing::warn!(%problem, "a resource in force has a problem");
+        }
+        self.brokers = self
+            .registry
+            .entries()
+            .filter(|entry| entry.kind == Kind::Broker)
+            .map(|entry| (entry.number, entry.broker_name()))
+            .collect();
+        let numbers: HashMap<BrokerName, Number> =
+            self.brokers.iter().map(|(number, name)| (name.clone(), *number)).collect();
+        self.admission.open_for(numbers.iter().filter_map(|(name, number)| {
+            let broker = lowered.brokers.get(name)?;
+            let event_bytes_max = usize::try_from(broker.event_bytes_max).unwrap_or(usize::MAX);
+            Some(BrokerFacts { name: name.clone(), number: *number, event_bytes_max })
+        }));
+        let mut wanted = HashMap::new();
+        let mut filters = Vec::new();
+        for entry in self.registry.entries().filter(|entry| entry.kind == Kind::Trigger) {
+            let name = entry.trigger_name();
+            let Some(trigger) = lowered.triggers.get(&name) else { continue };
+            let broker = numbers.get(&trigger.broker).copied();
+            for facts in facts_of(entry, trigger, broker, &lowered) {
+                wanted.insert(facts.number, Arc::new(facts));
+            }
+            if trigger.not_ready.is_none() && broker.is_some() {
+                filters.push((entry.number, trigger.broker.clone(), trigger.filter.clone()));
+            }
+        }
+        self.index = Index::build(filters);
+        self.lowered = Arc::new(lowered);
+        self.retire(&wanted, &deleted).await?;
+        for (number, facts) in wanted {
+            self.place(number, facts).await?;
+        }
+        self.in_force.send_replace(self.registry.revision);
+        Ok(())
+    }
+
+    /// Ends lanes whose trigger was deleted, or that no longer forward anywhere.
+    async fn retire(
+        &mut self,
+        wanted: &HashMap<Number, Arc<LaneFacts>>,
+        deleted: &HashSet<Number>,
+    ) -> Result<(), Fault> {
+        let ended: Vec<Number> =
+            self.lanes.keys().filter(|number| !wanted.contains_key(number)).copied().collect();
+        for number in ended {
+            let Some(placed) = self.lanes.remove(&number) else { continue };
+            let (to, outstanding) = oneshot::channel();
+            self.tell(placed.worker, ToWorker::Retire { number, outstanding: to }).await?;
+            let outstanding = outstanding.await.map_err(|_| Fault::WorkerGone)?;
+            if number & FORWARD == 0 {
+                outstanding.into_iter().for_each(|offset| self.holds.release(offset));
+            } else {
+                self.books.close_forward(number);
+            }
+        }
+        for number in deleted {
+            self.books.close(*number);
+            for number in [*number, *number | FORWARD] {
+                if let Some(state) = self.backlog.remove(&number)
+                    && number & FORWARD == 0
+                {
+                    state.offsets().for_each(|offset| self.holds.release(offset));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes a lane, or tells its worker how its trigger is written now.
+    async fn place(&mut self, number: Number, facts: Arc<LaneFacts>) -> Result<(), Fault> {
+        let worker = worker_of(&facts.destination, self.workers.len());
+        let state = match self.lanes.get(&number) {
+            Some(placed) if placed.facts == facts => return Ok(()),
+            Some(placed) if placed.worker != worker => {
+                let (state, released) = oneshot::channel();
+                let release = ToWorker::Release { number, to: worker, state };
+                self.tell(placed.worker, release).await?;
+                released.await.map_err(|_| Fault::WorkerGone)?
+            }
+            Some(_) => None,
+            None => self.backlog.remove(&number).map(Box::new),
+        };
+        self.lanes.insert(number, Placed { worker, facts: Arc::clone(&facts) });
+        self.tell(worker, ToWorker::Put(facts, state)).await
+    }
+
+    async fn tell(&self, worker: usize, message: ToWorker) -> Result<(), Fault> {
+        self.workers[worker].send(message).await.map_err(|_| Fault::WorkerGone)
+    }
+}
+
+/// The lanes that a trigger needs: its own, and one towards its dead letter sink.
+fn facts_of(
+    entry: &Entry,
+    trigger: &Trigger,
+    broker: Option<Number>,
+    lowered: &Lowered,
+) -> impl Iterator<Item = LaneFacts> {
+    let event_bytes_max = lowered
+        .brokers
+        .get(&trigger.broker)
+        .and_then(|broker| usize::try_from(broker.event_bytes_max).ok())
+        .unwrap_or(usize::MAX);
+    let lane = |number: Number, destination: &Destination, forwards: bool| LaneFacts {
+        number,
+        uid: entry.uid,
+        trigger: trigger.name.clone(),
+        namespace: trigger.name.namespace().into(),
+        broker: trigger.broker.clone(),
+        broker_number: broker.unwrap_or(0),
+        event_bytes_max,
+        destination: destination.clone(),
+        forwards,
+        terms: trigger.terms.clone(),
+    };
+    let sink = trigger.dead_letter.as_ref();
+    let own = lane(entry.number, &trigger.subscriber, sink.is_some());
+    let forward = sink.map(|sink| lane(entry.number | FORWARD, sink, false));
+    std::iter::once(own).chain(forward)
+}
+
+/// The worker that owns a destination.
+fn worker_of(destination: &Destination, workers: usize) -> usize {
+    let mut hasher = DefaultHasher::new();
+    destination.key().as_str().hash(&mut hasher);
+    (hasher.finish() % workers as u64) as usize
+}

@@ -1,0 +1,207 @@
+//! Sending one delivery: its event is read, made a request, and put in the air.
+
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use journal::{Offset, WallTime};
+use tokio::time::Instant;
+
+use super::Worker;
+use crate::answer::{Answer, Attempted};
+use crate::dead_letters;
+use crate::lane::{Delivery, LaneFacts};
+use crate::records::attempt::{Attempt, Verdict};
+use crate::records::envelope::{Context, Envelope};
+use crate::records::{Cause, Number};
+use crate::sink::{Request, Sink};
+use crate::time::rfc3339;
+use crate::trace::TraceParent;
+
+/// Something that was in the air and came down.
+pub(crate) enum Landing {
+    /// An attempt's answer.
+    Answered(Box<Answered>),
+    /// A reply and its settlement were stored, or never can be.
+    Stored(Box<super::landing::Stored>),
+    /// An answer went after its lane, to another worker.
+    Forwarded,
+}
+
+/// An attempt, ended.
+pub(crate) struct Answered {
+    pub(crate) number: Number,
+    pub(crate) delivery: Delivery,
+    pub(crate) sent: Sent,
+    pub(crate) attempted: Attempted,
+    pub(crate) latency: Duration,
+}
+
+/// What must be remembered of a request while it is in the air.
+pub(crate) struct Sent {
+    /// Its place among the airborne.
+    pub(crate) airborne: u32,
+    /// The slot of the destination it went to.
+    pub(crate) destination: u32,
+    /// How many bytes it counts for.
+    pub(crate) bytes: usize,
+    pub(crate) started: WallTime,
+    pub(crate) arrival: WallTime,
+    pub(crate) hops: u8,
+    pub(crate) trace: TraceParent,
+    pub(crate) trace_parent: Option<[u8; 8]>,
+    pub(crate) event: event::Event,
+}
+
+/// Whose deliveries are in the air, so that the oldest that is owed can be found.
+#[derive(Debug, Default)]
+pub(crate) struct Airborne {
+    places: Vec<Option<(Number, Offset)>>,
+    free: Vec<u32>,
+}
+
+impl Airborne {
+    pub(super) fn take_off(&mut self, number: Number, offset: Offset) -> u32 {
+        match self.free.pop() {
+            Some(place) => {
+                self.places[place as usize] = Some((number, offset));
+                place
+            }
+            None => {
+                self.places.push(Some((number, offset)));
+                (self.places.len() - 1) as u32
+            }
+        }
+    }
+
+    pub(super) fn land(&mut self, place: u32) {
+        self.places[place as usize] = None;
+        self.free.push(place);
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (Number, Offset)> {
+        self.places.iter().copied().flatten()
+    }
+}
+
+/// What a lane is to send: the event, and what goes with it.
+struct Load {
+    envelope: Envelope,
+    context: Context,
+    add: Vec<(&'static str, String)>,
+}
+
+impl Worker {
+    /// Sends one delivery of the lane in `slot`, which has counted it as in flight.
+    pub(super) fn send(&mut self, slot: u32, delivery: Delivery, sink: &Rc<dyn Sink>) {
+        let Some(lane) = &self.lanes[slot as usize] else { return };
+        let facts = Arc::clone(&lane.facts);
+        let destination = lane.destination;
+        let load = match self.load(&facts, delivery.offset) {
+            Ok(load) => load,
+            Err(why) => return self.bury_unreadable(&facts, delivery, &why),
+        };
+        let now = self.log.clock().wall();
+        let age = now.since(load.envelope.arrival);
+        if facts.terms.event_age_max.is_some_and(|age_max| age >= age_max) {
+            return self.bury(&facts, delivery, Cause::Expired, None);
+        }
+        let trace_parent = load.context.traceparent.map(|parent| parent.span_id);
+        let trace = self.trace(&load.context, load.envelope.offset);
+        let sent = Sent {
+            airborne: self.airborne.take_off(facts.number, delivery.offset),
+            destination,
+            bytes: load.envelope.event.stored().len(),
+            started: now,
+            arrival: load.envelope.arrival,
+            hops: load.envelope.hops,
+            trace,
+            trace_parent,
+            event: load.envelope.event.clone(),
+        };
+        self.bytes_in_flight += sent.bytes;
+        if let Some(destination) = &mut self.destinations[destination as usize] {
+            destination.in_flight += 1;
+        }
+        if let Some(lane) = &mut self.lanes[slot as usize] {
+            lane.tally.attempts += 1;
+        }
+        let timeout = facts.terms.timeout;
+        let deadline = facts.terms.event_age_max.map(|age_max| load.envelope.arrival.after(age_max));
+        let request = Request {
+            destination: facts.destination.clone(),
+            event: load.envelope.event,
+            format: facts.terms.format,
+            add: load.add,
+            namespace: Arc::clone(&facts.namespace),
+            attempt: delivery.attempt(),
+            deadline,
+            trace,
+            tracestate: load.context.tracestate,
+            forwarded: load.context.forwarded,
+            timeout,
+        };
+        let sending = sink.send(request);
+        let number = facts.number;
+        self.flights.push(Box::pin(async move {
+            let began = Instant::now();
+            let attempted = match tokio::time::timeout(timeout, sending).await {
+                Ok(attempted) => attempted,
+                Err(_) => Answer::TimedOut.into(),
+            };
+            let latency = began.elapsed();
+            Landing::Answered(Box::new(Answered { number, delivery, sent, attempted, latency }))
+        }));
+    }
+
+    /// Reads what is owed. In a forwarding lane that is a Dead record, which names the event.
+    fn load(&mut self, facts: &LaneFacts, offset: Offset) -> Result<Load, String> {
+        let mut add = Vec::new();
+        let mut event_offset = offset;
+        if facts.is_forward() {
+            let dead = dead_letters::read_dead(&mut self.reader, offset)?;
+            event_offset = dead.offset;
+            add = dead_letters::error_attributes(&dead);
+        }
+        let envelope = dead_letters::read_event(&mut self.reader, event_offset)?;
+        let context = envelope.context().map_err(|malformed| malformed.to_string())?;
+        if envelope.event.as_ref().attribute("knativearrivaltime").is_none() {
+            add.push(("knativearrivaltime", rfc3339(envelope.arrival)));
+        }
+        Ok(Load { envelope, context, add })
+    }
+
+    /// The attempt's own span: a child of the sender's, or of a trace that all attempts of this
+    /// event share.
+    fn trace(&mut self, context: &Context, offset: Offset) -> TraceParent {
+        let span_id = (self.rng.bits() | 1).to_le_bytes();
+        match context.traceparent {
+            Some(parent) => parent.child(span_id),
+            None => {
+                let mut trace_id = [0; 16];
+                let log_id = self.log.journal().facts().log_id;
+                trace_id[..8].copy_from_slice(&log_id.to_le_bytes());
+                trace_id[8..].copy_from_slice(&(offset.0 + 1).to_le_bytes());
+                let flags = u8::from(self.spans.wanted());
+                TraceParent { trace_id, span_id, flags }
+            }
+        }
+    }
+
+    /// An event whose record is damaged can't be delivered: it is kept as a dead letter that
+    /// says so, and a person is told.
+    fn bury_unreadable(&mut self, facts: &Arc<LaneFacts>, delivery: Delivery, why: &str) {
+        tracing::error!(trigger = %facts.trigger, offset = delivery.offset.0, why, "owed event can't be read");
+        let attempt = Attempt {
+            started: self.log.clock().wall(),
+            latency_ms: 0,
+            verdict: Verdict::Unreachable,
+            status: None,
+            text: why.into(),
+            body: bytes::Bytes::new(),
+        };
+        let mut delivery = delivery;
+        delivery.history.get_or_insert_default().push(attempt);
+        self.bury(facts, delivery, Cause::Poison, None);
+    }
+}

@@ -1,0 +1,236 @@
+//! What the router tells a worker.
+
+use std::sync::Arc;
+
+use journal::Offset;
+use tokio::sync::oneshot;
+use tokio::time::Instant;
+
+use super::Worker;
+use super::flight::Answered;
+use crate::destination::Destination;
+use crate::lane::{Delivery, Lane, LaneFacts, Tally};
+use crate::owed::OwedList;
+use crate::records::Number;
+use crate::report::WorkerReport;
+
+/// A message to a worker. Its inbox is bounded; the router waits when it is full.
+pub(crate) enum ToWorker {
+    /// These are owed, one message a batch of the log.
+    Owed(Vec<(Number, Offset)>),
+    /// A lane begins here, or its trigger is written differently.
+    Put(Arc<LaneFacts>, Option<Box<LaneState>>),
+    /// A lane ends: its trigger was deleted, and what is owed is cancelled.
+    Retire { number: Number, outstanding: oneshot::Sender<Vec<Offset>> },
+    /// A lane goes to another worker, since its destination changed.
+    Release { number: Number, to: usize, state: oneshot::Sender<Option<Box<LaneState>>> },
+    /// An answer for a lane that has moved here.
+    Landed(Box<Answered>),
+    /// How are things.
+    Report(oneshot::Sender<WorkerReport>),
+    /// Start nothing more; answer when nothing is in the air.
+    Drain(oneshot::Sender<()>),
+}
+
+/// What a lane carries when it starts with a backlog, or moves.
+#[derive(Debug, Default)]
+pub(crate) struct LaneState {
+    pub(crate) owed: OwedList,
+    pub(crate) due: Vec<Delivery>,
+    pub(crate) parked: Vec<(Instant, Delivery)>,
+    pub(crate) in_flight: u32,
+    pub(crate) tally: Tally,
+}
+
+impl LaneState {
+    /// All that it owes and that isn't in the air.
+    pub(crate) fn offsets(self) -> impl Iterator<Item = Offset> {
+        let mut owed = self.owed;
+        let due = self.due.into_iter().map(|delivery| delivery.offset);
+        let parked = self.parked.into_iter().map(|(_, delivery)| delivery.offset);
+        std::iter::from_fn(move || owed.pop()).chain(due).chain(parked)
+    }
+}
+
+impl Worker {
+    pub(super) fn take_in(&mut self, message: ToWorker) {
+        match message {
+            ToWorker::Owed(owed) => self.owe(owed),
+            ToWorker::Put(facts, state) => self.put(facts, state),
+            ToWorker::Retire { number, outstanding } => {
+                drop(outstanding.send(self.retire(number)));
+            }
+            ToWorker::Release { number, to, state } => {
+                // The router is gone only when the node is ending.
+                drop(state.send(self.release(number, to)));
+            }
+            ToWorker::Landed(answered) => self.answered(*answered),
+            ToWorker::Report(to) => drop(to.send(self.report())),
+            ToWorker::Drain(done) => self.draining = Some(done),
+        }
+    }
+
+    fn owe(&mut self, owed: Vec<(Number, Offset)>) {
+        for (number, offset) in owed {
+            let Some(&slot) = self.slots.get(&number) else { continue };
+            if let Some(lane) = &mut self.lanes[slot as usize] {
+                if lane.owed.takes(offset) {
+                    lane.owed.push(offset);
+                } else {
+                    // Matched again after its Routed record was lost to damage.
+                    lane.due.push_back(Delivery::first(offset));
+                }
+            }
+            self.wake(slot);
+        }
+    }
+
+    fn put(&mut self, facts: Arc<LaneFacts>, state: Option<Box<LaneState>>) {
+        let number = facts.number;
+        self.moved.remove(&number);
+        let destination = self.destination_slot(&facts);
+        let slot = match self.slots.get(&number) {
+            Some(&slot) => {
+                let before = self.lanes[slot as usize].as_mut().map(|lane| {
+                    lane.facts = facts;
+                    std::mem::replace(&mut lane.destination, destination)
+                });
+                if let Some(before) = before {
+                    self.leave_destination(before, slot);
+                }
+                slot
+            }
+            None => self.new_lane(Lane::new(facts, destination)),
+        };
+        if let Some(destination) = &mut self.destinations[destination as usize] {
+            destination.lanes += 1;
+        }
+        if let Some(state) = state {
+            self.fill(slot, *state);
+        }
+        self.wake(slot);
+    }
+
+    fn new_lane(&mut self, lane: Lane) -> u32 {
+        let number = lane.facts.number;
+        let slot = match self.free_slots.pop() {
+            Some(slot) => {
+                self.lanes[slot as usize] = Some(lane);
+                slot
+            }
+            None => {
+                self.lanes.push(Some(lane));
+                (self.lanes.len() - 1) as u32
+            }
+        };
+        self.slots.insert(number, slot);
+        slot
+    }
+
+    fn fill(&mut self, slot: u32, state: LaneState) {
+        let Some(lane) = &mut self.lanes[slot as usize] else { return };
+        debug_assert!(lane.owed.is_empty(), "a lane is filled when it begins here");
+        lane.owed = state.owed;
+        lane.due = state.due.into();
+        lane.in_flight = state.in_flight;
+        lane.parked = state.parked.len() as u32;
+        lane.tally = state.tally;
+        if lane.parked > 0 {
+            self.lanes_parked += 1;
+        }
+        for (due, delivery) in state.parked {
+            self.timers.park(lane.facts.number, delivery, due);
+        }
+    }
+
+    /// The slot of a lane's destination, made when it is new.
+    fn destination_slot(&mut self, facts: &LaneFacts) -> u32 {
+        let key = facts.destination.key().as_str();
+        if let Some(&slot) = self.destination_slots.get(key) {
+            return slot;
+        }
+        let key: Arc<str> = key.into();
+        let destination = Some(Destination::new(Arc::clone(&key)));
+        let slot = match self.free_destinations.pop() {
+            Some(free) => {
+                self.destinations[free as usize] = destination;
+                free
+            }
+            None => {
+                self.destinations.push(destination);
+                (self.destinations.len() - 1) as u32
+            }
+        };
+        self.destination_slots.insert(key, slot);
+        slot
+    }
+
+    /// A lane no longer sends to a destination, which is forgotten when nobody does and nothing
+    /// is in the air.
+    fn leave_destination(&mut self, destination: u32, slot: u32) {
+        if let Some(left) = &mut self.destinations[destination as usize] {
+            left.lanes -= 1;
+            if left.waiting.contains(&slot) {
+                left.waiting.retain(|waiting| *waiting != slot);
+                if let Some(lane) = &mut self.lanes[slot as usize] {
+                    lane.queued = false;
+                }
+            }
+        }
+        self.forget_if_idle(destination);
+    }
+
+    pub(super) fn forget_if_idle(&mut self, slot: u32) {
+        if let Some(destination) = &self.destinations[slot as usize]
+            && destination.lanes == 0
+            && destination.in_flight == 0
+        {
+            self.destination_slots.remove(&destination.key);
+            self.destinations[slot as usize] = None;
+            self.free_destinations.push(slot);
+        }
+    }
+
+    /// Ends a lane, and says what was owed. What is in the air may still arrive; its answer no
+    /// longer matters.
+    fn retire(&mut self, number: Number) -> Vec<Offset> {
+        let in_the_air: Vec<Offset> =
+            self.airborne.iter().filter(|(whose, _)| *whose == number).map(|(_, at)| at).collect();
+        let Some((lane, parked)) = self.take_lane(number) else { return in_the_air };
+        self.retired.add(&lane.tally);
+        let state =
+            LaneState { owed: lane.owed, due: lane.due.into(), parked, ..LaneState::default() };
+        state.offsets().chain(in_the_air).collect()
+    }
+
+    fn release(&mut self, number: Number, to: usize) -> Option<Box<LaneState>> {
+        let (lane, parked) = self.take_lane(number)?;
+        if lane.in_flight > 0 {
+            self.moved.insert(number, to);
+        }
+        Some(Box::new(LaneState {
+            owed: lane.owed,
+            due: lane.due.into(),
+            parked,
+            in_flight: lane.in_flight,
+            tally: lane.tally,
+        }))
+    }
+
+    fn take_lane(&mut self, number: Number) -> Option<(Lane, Vec<(Instant, Delivery)>)> {
+        let slot = self.slots.remove(&number)?;
+        let lane = self.lanes[slot as usize].take()?;
+        let parked = if lane.parked > 0 {
+            self.lanes_parked -= 1;
+            self.timers.take_lane(number)
+        } else {
+            Vec::new()
+        };
+        if lane.queued {
+            self.ready.retain(|ready| *ready != slot);
+        }
+        self.leave_destination(lane.destination, slot);
+        self.free_slots.push(slot);
+        Some((lane, parked))
+    }
+}

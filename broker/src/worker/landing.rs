@@ -1,0 +1,365 @@
+//! What came back: each answer becomes one step of its delivery, and a record of it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use event::Event;
+use journal::{AppendError, Offset};
+use tokio::time::Instant;
+
+use super::Worker;
+use super::flight::{Answered, Landing, Sent};
+use crate::Fault;
+use crate::answer::{ANSWER_BODY_KEPT_BYTES, Answer, Attempted, Reply};
+use crate::lane::{Delivery, LaneFacts};
+use crate::next_step::{Next, next_step};
+use crate::records::attempt::{Attempt, MIDDLE_BODY_KEPT_BYTES, Verdict};
+use crate::records::dead::Dead;
+use crate::records::envelope::{self, Context};
+use crate::records::parked::Parked;
+use crate::records::settled::{Settled, Settlement};
+use crate::records::{Cause, Number, Outcome};
+use crate::trace::AttemptSpan;
+
+/// A reply and its settlement, stored as one group or refused for good.
+pub(crate) struct Stored {
+    number: Number,
+    delivery: Delivery,
+    attempt: Attempt,
+    reply: Event,
+    sent: Sent,
+    end: Result<std::ops::Range<Offset>, AppendError>,
+}
+
+impl Worker {
+    pub(super) fn land(&mut self, landing: Landing) -> Result<(), Fault> {
+        match landing {
+            Landing::Answered(answered) => {
+                self.free(&answered);
+                match self.moved.get(&answered.number) {
+                    Some(&to) => self.send_after(answered, to),
+                    None => self.answered(*answered),
+                }
+                Ok(())
+            }
+            Landing::Stored(stored) => self.stored(*stored),
+            Landing::Forwarded => Ok(()),
+        }
+    }
+
+    /// Gives back what the request held: its place, its bytes, its share of the destination.
+    fn free(&mut self, answered: &Answered) {
+        self.airborne.land(answered.sent.airborne);
+        self.bytes_in_flight -= answered.sent.bytes;
+        let slot = answered.sent.destination;
+        let mut next = None;
+        if let Some(destination) = &mut self.destinations[slot as usize] {
+            destination.in_flight -= 1;
+            destination.count(&answered.attempted.answer, answered.latency);
+            next = destination.waiting.pop_front();
+        }
+        if let Some(lane) = next {
+            if let Some(lane) = &mut self.lanes[lane as usize] {
+                lane.queued = false;
+            }
+            self.wake(lane);
+        }
+        self.forget_if_idle(slot);
+    }
+
+    /// Sends an answer after its lane. In the air like any request, so that two workers never
+    /// wait for each other's inbox.
+    fn send_after(&mut self, answered: Box<Answered>, to: usize) {
+        let peer = self.peers[to].clone();
+        self.flights.push(Box::pin(async move {
+            // A closed inbox is a node that is ending: the delivery stays owed in the log.
+            drop(peer.send(super::ToWorker::Landed(answered)).await);
+            Landing::Forwarded
+        }));
+    }
+
+    /// One step of a delivery whose answer is in.
+    pub(super) fn answered(&mut self, answered: Answered) {
+        let Answered { number, mut delivery, sent, attempted, latency } = answered;
+        // The trigger was deleted meanwhile: what was owed is cancelled, whatever came back.
+        let Some(&slot) = self.slots.get(&number) else { return };
+        let Some(lane) = &self.lanes[slot as usize] else { return };
+        let facts = Arc::clone(&lane.facts);
+        let now = self.log.clock().wall();
+        let attempt = delivery.attempt();
+        let age = now.since(sent.arrival);
+        let chance = self.rng.chance();
+        let next = next_step(&facts.terms, attempt, age, &attempted.answer, chance);
+        self.trace_attempt(&facts, &sent, attempt, latency, &attempted.answer, next);
+        let record = record(&attempted, &sent, latency, &delivery, matches!(next, Next::GiveUp(_)));
+        match next {
+            Next::Settle => match reply(attempted.answer) {
+                Some(reply) if !facts.is_forward() => {
+                    return self.take_reply(&facts, delivery, record, reply, sent);
+                }
+                ignored_or_none => {
+                    drop(ignored_or_none);
+                    self.settle(&facts, &delivery, &record, &sent);
+                }
+            },
+            Next::RetryAfter(wait) => {
+                self.lane_failed(slot);
+                let due = now.after(wait);
+                let parked = Parked {
+                    number,
+                    offset: delivery.offset,
+                    attempt,
+                    due,
+                    failed: record.clone(),
+                };
+                self.note(parked.record());
+                delivery.history.get_or_insert_default().push(record);
+                self.park(slot, delivery, wait);
+            }
+            Next::GiveUp(cause) => {
+                self.lane_failed(slot);
+                delivery.history.get_or_insert_default().push(record);
+                return self.bury(&facts, delivery, cause, None);
+            }
+        }
+        self.wake(slot);
+    }
+
+    fn lane_failed(&mut self, slot: u32) {
+        if let Some(lane) = &mut self.lanes[slot as usize] {
+            lane.tally.failed += 1;
+        }
+    }
+
+    fn park(&mut self, slot: u32, delivery: Delivery, wait: Duration) {
+        let Some(lane) = &mut self.lanes[slot as usize] else { return };
+        lane.in_flight -= 1;
+        lane.parked += 1;
+        if lane.parked == 1 {
+            self.lanes_parked += 1;
+        }
+        self.timers.park(lane.facts.number, delivery, Instant::now() + wait);
+    }
+
+    /// Writes down a delivery that its destination took.
+    fn settle(&mut self, facts: &LaneFacts, delivery: &Delivery, attempt: &Attempt, sent: &Sent) {
+        let settlement = self.settlement(facts.number, delivery, attempt);
+        self.settled.push(settlement);
+        self.landed(facts.number, sent, |tally| {
+            tally.delivered += 1;
+            if attempt.verdict == Verdict::NotAnEvent {
+                tally.replies_ignored += 1;
+            }
+        });
+    }
+
+    fn settlement(&self, number: Number, delivery: &Delivery, attempt: &Attempt) -> Settlement {
+        Settlement {
+            number,
+            offset: delivery.offset,
+            outcome: Outcome::Delivered,
+            attempt: delivery.attempt(),
+            status: attempt.status.unwrap_or(0),
+            latency_ms: attempt.latency_ms,
+            at: self.log.clock().wall(),
+        }
+    }
+
+    /// Counts a delivery that arrived.
+    fn landed(&mut self, number: Number, sent: &Sent, count: impl FnOnce(&mut crate::lane::Tally)) {
+        let end_to_end = self.log.clock().wall().since(sent.arrival);
+        let Some(&slot) = self.slots.get(&number) else { return };
+        let Some(lane) = &mut self.lanes[slot as usize] else { return };
+        lane.in_flight -= 1;
+        count(&mut lane.tally);
+        if let Some(destination) = &mut self.destinations[lane.destination as usize] {
+            destination.end_to_end_seconds.record(end_to_end);
+        }
+    }
+
+    /// Passes a reply to ingress of the same broker, together with its settlement (contract §2).
+    fn take_reply(
+        &mut self,
+        facts: &Arc<LaneFacts>,
+        mut delivery: Delivery,
+        attempt: Attempt,
+        reply: Event,
+        sent: Sent,
+    ) {
+        let hops = sent.hops.saturating_add(1);
+        let refused = if hops > self.limits.hops_max {
+            Some(Cause::Loop)
+        } else if reply.wire_len() > facts.event_bytes_max {
+            Some(Cause::Reply)
+        } else {
+            None
+        };
+        if let Some(cause) = refused {
+            delivery.history.get_or_insert_default().push(attempt);
+            return self.bury(facts, delivery, cause, Some(reply));
+        }
+        let context = Context { hops, traceparent: Some(sent.trace), ..Context::default() };
+        let now = self.log.clock().wall();
+        let event = envelope::record(facts.broker_number, now, &context, &reply);
+        let mut settled = Settled::default();
+        settled.push(self.settlement(facts.number, &delivery, &attempt));
+        let Some(settled) = settled.take() else { return };
+        self.bytes_in_flight += reply.stored().len();
+        let (log, number) = (self.log.clone(), facts.number);
+        self.flights.push(Box::pin(async move {
+            let end = log.append_reply(event, settled).await;
+            Landing::Stored(Box::new(Stored { number, delivery, attempt, reply, sent, end }))
+        }));
+    }
+
+    /// A reply was stored with its settlement, or can't be.
+    fn stored(&mut self, stored: Stored) -> Result<(), Fault> {
+        let Stored { number, mut delivery, attempt, reply, sent, end } = stored;
+        self.bytes_in_flight -= reply.stored().len();
+        let Some(&slot) = self.slots.get(&number) else { return Ok(()) };
+        let Some(lane) = &self.lanes[slot as usize] else { return Ok(()) };
+        let facts = Arc::clone(&lane.facts);
+        match end {
+            Ok(_) => {
+                self.landed(number, &sent, |tally| {
+                    tally.delivered += 1;
+                    tally.replies += 1;
+                });
+                self.wake(slot);
+                Ok(())
+            }
+            Err(AppendError::TooLarge { .. }) => {
+                delivery.history.get_or_insert_default().push(attempt);
+                self.bury(&facts, delivery, Cause::Reply, Some(reply));
+                Ok(())
+            }
+            Err(_) => Err(Fault::LogStopped),
+        }
+    }
+
+    /// Ends a delivery in the dead letters. In a forwarding lane it only ends: its letter is
+    /// already kept (contract §3).
+    pub(super) fn bury(
+        &mut self,
+        facts: &Arc<LaneFacts>,
+        delivery: Delivery,
+        cause: Cause,
+        reply: Option<Event>,
+    ) {
+        let now = self.log.clock().wall();
+        let attempts = delivery.history.as_deref().cloned().unwrap_or_default();
+        if facts.is_forward() {
+            let last = attempts.last();
+            self.settled.push(Settlement {
+                number: facts.number,
+                offset: delivery.offset,
+                outcome: Outcome::Dead(cause),
+                attempt: attempts.len() as u32,
+                status: last.and_then(|attempt| attempt.status).unwrap_or(0),
+                latency_ms: last.map_or(0, |attempt| attempt.latency_ms),
+                at: now,
+            });
+        } else {
+            let dead = Dead {
+                number: facts.number,
+                uid: facts.uid,
+                offset: delivery.offset,
+                cause,
+                forwarded: facts.forwards,
+                at: now,
+                namespace: facts.trigger.namespace().to_owned(),
+                name: facts.trigger.name().to_owned(),
+                broker: facts.broker.to_string(),
+                destination: facts.destination.uri().to_owned(),
+                attempts,
+                reply: reply.map(|reply| reply.stored().clone()),
+            };
+            self.note(dead.record());
+        }
+        if let Some(&slot) = self.slots.get(&facts.number) {
+            if let Some(lane) = &mut self.lanes[slot as usize] {
+                lane.in_flight -= 1;
+                lane.tally.count_dead(cause);
+            }
+            self.wake(slot);
+        }
+    }
+
+    fn trace_attempt(
+        &self,
+        facts: &LaneFacts,
+        sent: &Sent,
+        attempt: u32,
+        latency: Duration,
+        answer: &Answer,
+        next: Next,
+    ) {
+        if !self.spans.wanted() || !sent.trace.sampled() {
+            return;
+        }
+        let event = sent.event.as_ref();
+        self.spans.ended(AttemptSpan {
+            span: sent.trace,
+            parent: sent.trace_parent,
+            started: sent.started,
+            ended: sent.started.after(latency),
+            trigger: facts.trigger.to_string().into(),
+            destination: facts.destination.uri().into(),
+            event_id: event.id().to_owned(),
+            event_source: event.source().to_owned(),
+            event_type: event.ty().to_owned(),
+            attempt,
+            status: match answer {
+                Answer::TimedOut | Answer::Unreachable(_) => None,
+                answered => Some(answered.code()),
+            },
+            delivered: next == Next::Settle,
+        });
+    }
+}
+
+/// The event that a success carried.
+fn reply(answer: Answer) -> Option<Event> {
+    match answer {
+        Answer::Took(Reply::Event { event, .. }) => Some(event),
+        _ => None,
+    }
+}
+
+/// What is kept of an attempt. The first and the last keep more of the body.
+fn record(
+    attempted: &Attempted,
+    sent: &Sent,
+    latency: Duration,
+    delivery: &Delivery,
+    last: bool,
+) -> Attempt {
+    let answer = &attempted.answer;
+    let (verdict, text): (Verdict, Box<str>) = match answer {
+        Answer::Took(Reply::Ignored { .. }) => (Verdict::NotAnEvent, Box::default()),
+        Answer::Took(_) => (Verdict::Took, Box::default()),
+        Answer::Garbled { why, .. } => (Verdict::Garbled, why.as_str().into()),
+        Answer::Said { .. } => (Verdict::Said, Box::default()),
+        Answer::TimedOut => (Verdict::TimedOut, Box::default()),
+        Answer::Unreachable(why) => (Verdict::Unreachable, why.as_str().into()),
+    };
+    let status = match answer {
+        Answer::TimedOut | Answer::Unreachable(_) => None,
+        answered => Some(answered.code()),
+    };
+    let kept = if last || delivery.history.is_none() {
+        ANSWER_BODY_KEPT_BYTES
+    } else {
+        MIDDLE_BODY_KEPT_BYTES
+    };
+    let body = &attempted.body[..attempted.body.len().min(kept)];
+    let before = delivery.history.as_ref().and_then(|history| history.last());
+    let body = match before {
+        // Failing functions mostly say the same thing: the same bytes are kept once.
+        Some(before) if before.body == body => before.body.clone(),
+        _ => Bytes::copy_from_slice(body),
+    };
+    let latency_ms = u32::try_from(latency.as_millis()).unwrap_or(u32::MAX);
+    Attempt { started: sent.started, latency_ms, verdict, status, text, body }
+}

@@ -1,0 +1,324 @@
+//! A worker: one core's lanes and destinations, and everything in the air between them.
+//!
+//! It runs on one thread, so a destination's caps and a lane's list need no locks. Its loop
+//! takes in what is owed (from the router), what came back (from its sink) and what is due
+//! (from its timers), turns the ready lanes by deficit round robin, and notes what ended. All
+//! that it decides about a delivery is in [`crate::next_step`]; this file carries it out.
+
+mod flight;
+mod inbox;
+mod landing;
+mod timers;
+
+use std::collections::{HashMap, VecDeque};
+use std::rc::Rc;
+use std::sync::Arc;
+
+use futures_util::stream::{FuturesUnordered, StreamExt};
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
+use journal::{Offset, Reader, Record, WallTime};
+use tokio::sync::mpsc;
+use tokio::time::Instant;
+
+pub(crate) use self::inbox::{LaneState, ToWorker};
+
+use self::flight::{Airborne, Landing};
+use self::timers::Timers;
+use crate::Fault;
+use crate::destination::Destination;
+use crate::lane::{Lane, Tally, Turn};
+use crate::limits::Limits;
+use crate::log::Log;
+use crate::records::dead::Dead;
+use crate::records::{FORWARD, Number, envelope};
+use crate::records::settled::Settled;
+use crate::rng::Rng;
+use crate::sink::Sink;
+use crate::trace::Spans;
+
+/// How many requests a lane sends in one turn while there are places for all.
+const TURN_REQUESTS_MAX: usize = 16;
+
+/// How many messages and answers are taken in before lanes are turned again.
+const TAKE_IN_MAX: usize = 256;
+
+/// Bytes of records that are collected before they are noted, at the most.
+const NOTES_BYTES_TARGET: usize = 256 * 1024;
+
+/// One core's share of the engine.
+pub struct Worker {
+    pub(crate) index: usize,
+    pub(crate) log: Log,
+    pub(crate) reader: Reader,
+    pub(crate) limits: Limits,
+    pub(crate) spans: Arc<dyn Spans>,
+    pub(crate) rng: Rng,
+    pub(crate) inbox: mpsc::Receiver<ToWorker>,
+    /// All workers' inboxes, for answers whose lane has moved.
+    pub(crate) peers: Vec<mpsc::Sender<ToWorker>>,
+    lanes: Vec<Option<Lane>>,
+    free_slots: Vec<u32>,
+    slots: HashMap<Number, u32>,
+    /// Where lanes went that have answers outstanding here.
+    moved: HashMap<Number, usize>,
+    destinations: Vec<Option<Destination>>,
+    destination_slots: HashMap<Arc<str>, u32>,
+    free_destinations: Vec<u32>,
+    ready: VecDeque<u32>,
+    timers: Timers,
+    lanes_parked: u32,
+    airborne: Airborne,
+    flights: FuturesUnordered<LocalBoxFuture<'static, Landing>>,
+    bytes_in_flight: usize,
+    settled: Settled,
+    notes: Vec<Record>,
+    notes_bytes: usize,
+    /// What lanes counted that are no more, so that totals never go back.
+    retired: Tally,
+    draining: Option<tokio::sync::oneshot::Sender<()>>,
+}
+
+/// What a worker is made of.
+pub(crate) struct Parts {
+    pub(crate) index: usize,
+    pub(crate) log: Log,
+    pub(crate) limits: Limits,
+    pub(crate) spans: Arc<dyn Spans>,
+    pub(crate) seed: u64,
+    pub(crate) inbox: mpsc::Receiver<ToWorker>,
+    pub(crate) peers: Vec<mpsc::Sender<ToWorker>>,
+}
+
+impl Worker {
+    pub(crate) fn new(parts: Parts) -> Self {
+        let Parts { index, log, limits, spans, seed, inbox, peers } = parts;
+        Self {
+            index,
+            reader: log.journal().reader(),
+            log,
+            limits,
+            spans,
+            rng: Rng::new(seed),
+            inbox,
+            peers,
+            lanes: Vec::new(),
+            free_slots: Vec::new(),
+            slots: HashMap::new(),
+            moved: HashMap::new(),
+            destinations: Vec::new(),
+            destination_slots: HashMap::new(),
+            free_destinations: Vec::new(),
+            ready: VecDeque::new(),
+            timers: Timers::default(),
+            lanes_parked: 0,
+            airborne: Airborne::default(),
+            flights: FuturesUnordered::new(),
+            bytes_in_flight: 0,
+            settled: Settled::default(),
+            notes: Vec::new(),
+            notes_bytes: 0,
+            retired: Tally::default(),
+            draining: None,
+        }
+    }
+
+    /// Works until it is drained or the log stops.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::LogStopped`]: nothing can be settled any more, so the node must end.
+    pub async fn run(mut self, sink: impl Sink) -> Result<(), Fault> {
+        let sink: Rc<dyn Sink> = Rc::new(sink);
+        loop {
+            let more = self.send_ready(&sink);
+            self.write_down().await?;
+            if self.is_drained() {
+                return Ok(());
+            }
+            if more {
+                // The turn ended for its length, not for want of places: let others run once.
+                tokio::task::yield_now().await;
+            } else if !self.wait().await? {
+                return Ok(());
+            }
+            self.take_in_more()?;
+            self.wake_due(Instant::now());
+        }
+    }
+
+    /// Waits for the first of an answer, a message or a timer. `false` when the engine is gone.
+    async fn wait(&mut self) -> Result<bool, Fault> {
+        let due = self.timers.next();
+        let timer = async {
+            match due {
+                Some(due) => tokio::time::sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            biased;
+            Some(landing) = self.flights.next(), if !self.flights.is_empty() => {
+                self.land(landing)?;
+            }
+            message = self.inbox.recv() => match message {
+                Some(message) => self.take_in(message),
+                None => return Ok(false),
+            },
+            () = timer => {}
+        }
+        Ok(true)
+    }
+
+    /// Takes in what else has come, without waiting.
+    fn take_in_more(&mut self) -> Result<(), Fault> {
+        for _ in 0..TAKE_IN_MAX {
+            match self.flights.next().now_or_never() {
+                Some(Some(landing)) => self.land(landing)?,
+                _ => break,
+            }
+        }
+        for _ in 0..TAKE_IN_MAX {
+            match self.inbox.try_recv() {
+                Ok(message) => self.take_in(message),
+                Err(_) => break,
+            }
+        }
+        Ok(())
+    }
+
+    /// Turns ready lanes while there are places. `true` when it stopped for its own length.
+    fn send_ready(&mut self, sink: &Rc<dyn Sink>) -> bool {
+        if self.draining.is_some() {
+            return false;
+        }
+        while self.notes_bytes < NOTES_BYTES_TARGET {
+            if self.flights.len() >= self.limits.in_flight_max
+                || self.bytes_in_flight >= self.limits.in_flight_bytes_max
+            {
+                return false;
+            }
+            let Some(slot) = self.ready.pop_front() else { return false };
+            let free = self.limits.in_flight_max - self.flights.len();
+            let requests = if free <= self.ready.len() { 1 } else { TURN_REQUESTS_MAX.min(free) };
+            self.turn(slot, requests, sink);
+        }
+        true
+    }
+
+    /// One lane's turn: at most `requests` of its deliveries.
+    fn turn(&mut self, slot: u32, requests: usize, sink: &Rc<dyn Sink>) {
+        let parked_max = self.parked_share();
+        for _ in 0..requests {
+            let Some(lane) = &mut self.lanes[slot as usize] else { return };
+            lane.queued = false;
+            if lane.turn(parked_max) == Turn::Rest {
+                return;
+            }
+            let Some(destination) = &mut self.destinations[lane.destination as usize] else {
+                return;
+            };
+            if destination.in_flight >= self.limits.destination_in_flight_max {
+                destination.waiting.push_back(slot);
+                lane.queued = true;
+                return;
+            }
+            let Some(delivery) = lane.take() else { return };
+            self.send(slot, delivery, sink);
+        }
+        self.wake(slot);
+    }
+
+    /// Puts a lane that can send in the ready queue.
+    fn wake(&mut self, slot: u32) {
+        let parked_max = self.parked_share();
+        if let Some(lane) = &mut self.lanes[slot as usize]
+            && !lane.queued
+            && lane.turn(parked_max) == Turn::Ready
+        {
+            lane.queued = true;
+            self.ready.push_back(slot);
+        }
+    }
+
+    /// Each parking lane's share of the parked deliveries.
+    fn parked_share(&self) -> u32 {
+        self.limits.parked_max / self.lanes_parked.max(1)
+    }
+
+    /// Moves deliveries whose time has come to their lanes.
+    fn wake_due(&mut self, now: Instant) {
+        while let Some((number, delivery)) = self.timers.take_due(now) {
+            let Some(&slot) = self.slots.get(&number) else { continue };
+            if let Some(lane) = &mut self.lanes[slot as usize] {
+                lane.parked -= 1;
+                lane.due.push_back(delivery);
+                if lane.parked == 0 {
+                    self.lanes_parked -= 1;
+                }
+            }
+            self.wake(slot);
+        }
+    }
+
+    fn note(&mut self, record: Record) {
+        self.notes_bytes += record.body.len();
+        self.notes.push(record);
+    }
+
+    /// Notes what ended and what was parked, in order; waits while the log has no room.
+    async fn write_down(&mut self) -> Result<(), Fault> {
+        if let Some(settled) = self.settled.take() {
+            self.notes.push(settled);
+        }
+        if self.notes.is_empty() {
+            return Ok(());
+        }
+        self.notes_bytes = 0;
+        let notes = std::mem::take(&mut self.notes);
+        self.log.note(notes).await.map_err(|_| Fault::LogStopped)
+    }
+
+    fn is_drained(&mut self) -> bool {
+        if self.draining.is_none() || !self.flights.is_empty() {
+            return false;
+        }
+        if let Some(done) = self.draining.take() {
+            // The engine may have stopped waiting: its grace is over.
+            drop(done.send(()));
+        }
+        true
+    }
+
+    pub(crate) fn each_lane(&self) -> impl Iterator<Item = &Lane> {
+        self.lanes.iter().flatten()
+    }
+
+    pub(crate) fn each_destination(&self) -> impl Iterator<Item = &Destination> {
+        self.destinations.iter().flatten()
+    }
+
+    /// Each lane's oldest offset that has not ended, wherever it is.
+    pub(crate) fn oldest_offsets(&self) -> HashMap<Number, Offset> {
+        let mut oldest: HashMap<Number, Offset> = HashMap::new();
+        let mut see = |number: Number, offset: Offset| {
+            oldest.entry(number).and_modify(|old| *old = offset.min(*old)).or_insert(offset);
+        };
+        for lane in self.each_lane() {
+            let due = lane.due.iter().map(|delivery| delivery.offset);
+            lane.owed.peek().into_iter().chain(due).for_each(|offset| see(lane.facts.number, offset));
+        }
+        self.timers.iter().for_each(|(number, delivery)| see(number, delivery.offset));
+        self.airborne.iter().for_each(|(number, offset)| see(number, offset));
+        oldest
+    }
+
+    /// When what a lane owes arrived.
+    pub(crate) fn arrival(&mut self, number: Number, offset: Offset) -> Option<WallTime> {
+        let stored = self.reader.get(offset).ok()??;
+        if number & FORWARD == 0 {
+            return envelope::arrival(&stored).ok();
+        }
+        Dead::read(&stored).ok().map(|dead| dead.at)
+    }
+}
