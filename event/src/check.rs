@@ -107,7 +107,11 @@ fn judge(bytes: &[u8], place: Place) -> Result<Found, DecodeError> {
             return Err(DecodeError::Empty { attribute, place });
         }
     }
-    let controls = parts.text.bytes().any(is_control);
+    // Without an early exit the loop is vectorised.
+    let controls = parts
+        .text
+        .bytes()
+        .fold(false, |found, byte| found | is_control(byte));
     for index in 0..parts.count() {
         if let Some(entry) = parts.entry(index) {
             attribute(&entry, version, parts.text, controls, place)?;
@@ -232,7 +236,7 @@ fn not_utf8(bytes: &[u8], place: Place) -> DecodeError {
             table,
             text: "",
             body,
-            data: crate::Data::Bytes(data),
+            data,
         };
         let entries = (0..parts.count()).filter_map(|index| parts.entry(index));
         let mut bad = entries.filter(|entry| std::str::from_utf8(entry.raw(text)).is_err());

@@ -163,7 +163,7 @@ impl<'a> EventRef<'a> {
 
     /// What the event carries, in the form in which it came.
     pub fn data(&self) -> Data<'a> {
-        self.parts.data
+        self.parts.data()
     }
 
     /// The bytes that the data stands for: what binary mode has as its body. JSON under a JSON

@@ -16,18 +16,15 @@ pub(crate) fn edit(
     remove: &[&str],
 ) -> Result<Vec<u8>, DecodeError> {
     let members = json::members(document, usize::MAX)?;
-    let mut out = Vec::with_capacity(document.len() + added_bytes(add));
     let mut replaced = vec![false; add.len()];
-    let body_from = members.first().map_or(0, |first| first.name.start);
-    let mut kept_before: Option<usize> = None;
-    let mut tail = Vec::with_capacity(document.len());
+    let mut tail = Vec::with_capacity(document.len() + added_bytes(add));
     for (index, member) in members.iter().enumerate() {
         let name = member.name_text(document).unwrap_or_default();
         let new = add.iter().position(|(added, _)| *added == name);
         if new.is_none() && remove.contains(&&*name) && !REQUIRED.contains(&&*name) {
             continue;
         }
-        if kept_before.is_some() {
+        if !tail.is_empty() {
             // What stands between two members is one comma and white space.
             tail.extend_from_slice(&document[members[index - 1].value.end..member.name.start]);
         }
@@ -35,24 +32,24 @@ pub(crate) fn edit(
         if let Some(new) = new {
             replaced[new] = true;
         }
-        kept_before = Some(index);
     }
-    out.extend_from_slice(&document[..body_from]);
-    for ((name, value), _) in add
+    let new = add
         .iter()
         .zip(&replaced)
-        .filter(|(_, replaced)| !**replaced)
-    {
-        push_new(name, value, &mut out);
-    }
+        .filter(|(_, replaced)| !**replaced);
+    let first = members.first().map_or(0, |first| first.name.start);
+    let mut out = insert(&document[..first], new.map(|(attribute, _)| *attribute));
     out.extend_from_slice(&tail);
     out.extend_from_slice(&document[members.last().map_or(0, |last| last.value.end)..]);
     Ok(out)
 }
 
 /// The text of `document` with attributes put in front that it is known not to have.
-pub(crate) fn insert(document: &[u8], add: &[(&str, &str)]) -> Vec<u8> {
-    let mut out = Vec::with_capacity(document.len() + added_bytes(add));
+pub(crate) fn insert<'a>(
+    document: &[u8],
+    add: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> Vec<u8> {
+    let mut out = Vec::with_capacity(document.len() + 128);
     let inside = document
         .iter()
         .position(|byte| *byte == b'{')
@@ -159,7 +156,7 @@ mod tests {
             SPACED,
             &[("c", "1")],
             &["a"],
-            expect!["{ \"c\":\"1\",\"b\" : \"x\" ,\t\"id\" : 3\r\n}"],
+            expect!["{\"c\":\"1\", \"b\" : \"x\" ,\t\"id\" : 3\r\n}"],
         );
         check(
             r#"{"id":1,"b":null}"#,
@@ -167,7 +164,7 @@ mod tests {
             &["b"],
             expect![[r#"{"id":1,"b":"2"}"#]],
         );
-        let inserted = insert(br#" {"id":1}"#, &[("x", "y"), ("z", "")]);
+        let inserted = insert(br#" {"id":1}"#, [("x", "y"), ("z", "")]);
         assert_eq!(inserted, br#" {"x":"y","z":"","id":1}"#);
     }
 }

@@ -37,9 +37,12 @@
 //! The form has no checksum: the log's record has one. Reading checks every bound, and never
 //! panics, whatever the bytes. What the attributes mean was checked when the event was made.
 
+mod writer;
+
 use crate::error::StoredError;
 use crate::name;
 use crate::value::Data;
+pub(crate) use writer::{Body, Held, Writer};
 
 /// The version that is written, and the only one there is.
 pub const VERSION: u8 = 1;
@@ -158,13 +161,21 @@ pub(crate) struct Parts<'a> {
     pub(crate) table: &'a [u8],
     pub(crate) text: &'a str,
     pub(crate) body: &'a [u8],
-    pub(crate) data: Data<'a>,
+    pub(crate) data: &'a [u8],
 }
 
 impl<'a> Parts<'a> {
     /// Takes `stored` apart and checks that every entry of the table lies within.
     pub(crate) fn checked(stored: &'a [u8]) -> Result<Parts<'a>, StoredError> {
         let parts = Parts::split(stored)?;
+        let sound = match parts.header[DATA_KIND_AT] {
+            0..3 => true,
+            3 => std::str::from_utf8(parts.data).is_ok(),
+            _ => false,
+        };
+        if !sound {
+            return Err(damaged("the data"));
+        }
         for index in 0..parts.count() {
             Entry::read(parts.table, index)
                 .and_then(|entry| entry.check(parts.text))
@@ -190,16 +201,6 @@ impl<'a> Parts<'a> {
         let (pieces, text, data) = Parts::split_raw(stored)?;
         let text = std::str::from_utf8(text).map_err(|_| damaged("text that is not UTF-8"))?;
         let (header, table, body) = pieces;
-        let data = match header[DATA_KIND_AT] {
-            0 => Data::None,
-            1 => Data::Bytes(data),
-            2 => Data::Json(data),
-            3 => {
-                let text = std::str::from_utf8(data);
-                Data::Base64(text.map_err(|_| damaged("data that is not base64"))?)
-            }
-            _ => return Err(damaged("the kind of the data")),
-        };
         Ok(Parts {
             header,
             table,
@@ -264,6 +265,15 @@ impl<'a> Parts<'a> {
         self.table.len() / ENTRY_BYTES
     }
 
+    pub(crate) fn data(&self) -> Data<'a> {
+        match self.header[DATA_KIND_AT] {
+            1 => Data::Bytes(self.data),
+            2 => Data::Json(self.data),
+            3 => Data::Base64(std::str::from_utf8(self.data).unwrap_or_default()),
+            _ => Data::None,
+        }
+    }
+
     pub(crate) fn flag(&self, flag: u8) -> bool {
         self.header[FLAGS_AT] & flag != 0
     }
@@ -287,126 +297,6 @@ fn number(bytes: &[u8], at: usize) -> Option<usize> {
 
 fn damaged(what: &'static str) -> StoredError {
     StoredError::Damaged { what }
-}
-
-/// What goes behind the text when an event is written.
-pub(crate) enum Body<'b> {
-    Binary(&'b [u8]),
-    Structured {
-        document: &'b [u8],
-        data: Held,
-        nulls: bool,
-    },
-}
-
-/// Where the data of a structured event is.
-pub(crate) enum Held {
-    None,
-    Json(std::ops::Range<usize>),
-    Base64(std::ops::Range<usize>),
-    /// Base64 whose escapes were resolved: it goes behind the text.
-    Base64Text(String),
-}
-
-/// Writes a stored event into one buffer: header, table and text grow together.
-pub(crate) struct Writer {
-    bytes: Vec<u8>,
-    table_next: usize,
-    text_at: usize,
-    name_len: usize,
-    value_from: usize,
-    code: u8,
-}
-
-impl Writer {
-    /// A writer for exactly `count` attributes, whose names and values take about `text_bytes`,
-    /// with `body_bytes` to follow.
-    pub(crate) fn new(count: usize, text_bytes: usize, body_bytes: usize) -> Writer {
-        let text_at = HEADER_BYTES + count * ENTRY_BYTES;
-        let mut bytes = Vec::with_capacity(text_at + text_bytes + body_bytes);
-        bytes.resize(text_at, 0);
-        bytes[0] = VERSION;
-        put(&mut bytes, COUNT_AT, count);
-        Writer {
-            bytes,
-            table_next: HEADER_BYTES,
-            text_at,
-            name_len: 0,
-            value_from: 0,
-            code: 0,
-        }
-    }
-
-    /// Begins an attribute, and hands out the buffer at whose end its value goes.
-    pub(crate) fn begin(&mut self, name: &str) -> &mut Vec<u8> {
-        self.code = name::code(name);
-        self.name_len = 0;
-        if self.code == name::OTHER {
-            self.name_len = name.len();
-            self.bytes.extend_from_slice(name.as_bytes());
-        }
-        self.value_from = self.bytes.len();
-        &mut self.bytes
-    }
-
-    /// Ends the attribute that was begun.
-    pub(crate) fn end(&mut self, kind: ValueKind) {
-        let value_at = self.value_from - self.text_at;
-        let value_len = self.bytes.len() - self.value_from;
-        let at = self.table_next;
-        self.bytes[at] = self.code;
-        self.bytes[at + 1] = kind as u8;
-        let name_len = u16::try_from(self.name_len).unwrap_or(u16::MAX);
-        self.bytes[at + 2..at + 4].copy_from_slice(&name_len.to_le_bytes());
-        put(&mut self.bytes, at + 4, value_at);
-        put(&mut self.bytes, at + 8, value_len);
-        self.table_next += ENTRY_BYTES;
-    }
-
-    /// Ends the event. Its version flag and the indexes of the required attributes are still to
-    /// be set, by the check that finds them.
-    pub(crate) fn finish(mut self, body: Body<'_>) -> Vec<u8> {
-        debug_assert_eq!(
-            self.table_next, self.text_at,
-            "as many attributes as were announced"
-        );
-        let mut data = (0, 0, 0);
-        if let Body::Structured {
-            data: Held::Base64Text(text),
-            ..
-        } = &body
-        {
-            data = (3, self.bytes.len(), text.len());
-            self.bytes.extend_from_slice(text.as_bytes());
-        }
-        let body_at = self.bytes.len();
-        put(&mut self.bytes, TEXT_AT, body_at - self.text_at);
-        match body {
-            Body::Binary(bytes) => {
-                self.bytes.extend_from_slice(bytes);
-                if !bytes.is_empty() {
-                    data = (1, body_at, bytes.len());
-                }
-            }
-            Body::Structured {
-                document,
-                data: held,
-                nulls,
-            } => {
-                self.bytes[FLAGS_AT] = STRUCTURED | if nulls { NULLS } else { 0 };
-                self.bytes.extend_from_slice(document);
-                match held {
-                    Held::None | Held::Base64Text(_) => {}
-                    Held::Json(range) => data = (2, body_at + range.start, range.len()),
-                    Held::Base64(range) => data = (3, body_at + range.start, range.len()),
-                }
-            }
-        }
-        self.bytes[DATA_KIND_AT] = data.0;
-        put(&mut self.bytes, DATA_AT, data.1);
-        put(&mut self.bytes, DATA_LEN_AT, data.2);
-        self.bytes
-    }
 }
 
 pub(crate) fn set_flag(bytes: &mut [u8], flag: u8) {

@@ -80,16 +80,14 @@ fn read<'a>(document: &'a [u8], members: &'a [Member]) -> Result<Read<'a>, Decod
         }
     }
     read.nulls = !null_names.is_empty();
-    for (index, name) in null_names.iter().enumerate() {
+    if read.nulls {
         // Null means absent, yet a name given twice is two answers to one question.
-        let twice = null_names[..index].contains(name)
-            || read
-                .attributes
-                .iter()
-                .any(|(attribute, ..)| attribute == name);
-        if twice {
+        let given = read.attributes.iter().map(|(name, ..)| name);
+        let mut names: Vec<&Cow<'a, str>> = given.chain(&null_names).collect();
+        names.sort_unstable();
+        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(DecodeError::Twice {
-                attribute: shown(name),
+                attribute: shown(pair[0]),
                 place: PLACE,
             });
         }

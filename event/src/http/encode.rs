@@ -110,10 +110,6 @@ struct Change<'c> {
 }
 
 impl<'c> Change<'c> {
-    fn is_none(&self) -> bool {
-        self.add.is_empty() && self.remove.is_empty()
-    }
-
     fn added(&self, name: &str) -> Option<&'c str> {
         self.add
             .iter()
@@ -142,30 +138,27 @@ impl<'c> Change<'c> {
 /// The document with its attributes changed.
 fn edited<'a>(event: &EventRef<'a>, document: &'a [u8], change: &Change<'_>) -> Bytes {
     let new: Vec<(&str, &str)> = change.new_for(event).collect();
-    let touched =
-        |name: &str| event.attribute(name).is_some() || event.has_nulls() && !name.is_empty();
-    let cuts = change
+    let named = change
         .add
         .iter()
         .map(|(name, _)| *name)
         .chain(change.remove.iter().copied());
-    if !change.is_none() && cuts.into_iter().any(touched) {
-        let replaced = change
-            .add
-            .iter()
-            .filter(|(name, _)| event.attribute(name).is_some());
-        let replaced = replaced.map(|(name, _)| (*name, change.added(name).unwrap_or_default()));
-        let all: Vec<(&str, &str)> = new.iter().copied().chain(replaced).collect();
-        // Only a document that the log gave back damaged, its checksum right, can't be cut.
-        return match splice::edit(document, &all, change.remove) {
-            Ok(edited) => Bytes::from(edited),
-            Err(_) => event.share(document),
+    // A null member is no attribute, yet a second one of its name would be one too many.
+    let mut touched = named.filter(|name| event.has_nulls() || event.attribute(name).is_some());
+    if touched.next().is_none() {
+        return match new.is_empty() {
+            true => event.share(document),
+            false => Bytes::from(splice::insert(document, new)),
         };
     }
-    if new.is_empty() {
-        event.share(document)
-    } else {
-        Bytes::from(splice::insert(document, &new))
+    let replaced = event
+        .attributes()
+        .filter_map(|(name, _)| Some((name, change.added(name)?)));
+    let add: Vec<(&str, &str)> = new.iter().copied().chain(replaced).collect();
+    match splice::edit(document, &add, change.remove) {
+        Ok(edited) => Bytes::from(edited),
+        // Only a document that came back damaged, under a checksum that is right, can't be cut.
+        Err(_) => event.share(document),
     }
 }
 
