@@ -79,7 +79,9 @@ impl Builder {
         check::size(self.data.len().saturating_add(text_bytes))?;
         let mut writer = Writer::new(kept().count(), text_bytes, self.data.len());
         for (name, value) in kept() {
-            writer.begin(name).extend_from_slice(value.as_bytes());
+            writer
+                .begin(name::code(name), name)
+                .extend_from_slice(value.as_bytes());
             writer.end(ValueKind::String);
         }
         check::admit(writer.finish(Body::Binary(&self.data)), Place::Part)

@@ -5,7 +5,7 @@
 //! without parsing. What a sender wrote is never rewritten: data bytes, attribute text, JSON
 //! key order, whitespace, big numbers and escapes leave as they came. An attribute is added to
 //! or taken from a JSON event by splicing its text, which is why this crate has a JSON scanner
-//! of its own and no `serde_json`.
+//! of its own and no model of JSON values.
 //!
 //! What it doesn't do: judge who may publish, or what an event means.
 

@@ -308,3 +308,193 @@ pub(crate) fn put(bytes: &mut [u8], at: usize, value: usize) {
     let value = u32::try_from(value).unwrap_or(u32::MAX);
     bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Event, EventRef};
+    use expect_test::{Expect, expect};
+
+    /// A structured event: `x` is attribute 4, the type of the data 5, the data a JSON string.
+    fn sample() -> Vec<u8> {
+        let body = r#"{"specversion":"1.0","id":"é","source":"/s","type":"t","x":true,"datacontenttype":"a/b","data":"hi"}"#;
+        let headers = [(
+            http::header::CONTENT_TYPE,
+            crate::http::JSON.parse().unwrap(),
+        )];
+        let limits = crate::http::Limits::default();
+        let batch = crate::http::decode(&headers.into_iter().collect(), body.into(), &limits);
+        batch.unwrap().events[0].stored().to_vec()
+    }
+
+    /// Puts `bytes` at `at` of a sound event and says what reading makes of it.
+    #[track_caller]
+    fn check(at: usize, bytes: &[u8], expect: Expect) {
+        let mut stored = sample();
+        stored[at..at + bytes.len()].copy_from_slice(bytes);
+        let shown = match EventRef::from_stored(&stored) {
+            Ok(event) => {
+                format!(
+                    "{event:?} {:?}",
+                    String::from_utf8_lossy(&event.data_bytes())
+                )
+            }
+            Err(error) => error.to_string(),
+        };
+        expect.assert_eq(&shown);
+    }
+
+    const fn entry(index: usize) -> usize {
+        HEADER_BYTES + index * ENTRY_BYTES
+    }
+
+    #[test]
+    fn the_layout_is_the_documented_one() {
+        let stored = sample();
+        let hex: Vec<String> = stored[..entry(6)]
+            .chunks(4)
+            .map(|four| four.iter().map(|byte| format!("{byte:02x}")).collect())
+            .collect();
+        let lines: Vec<String> = hex.chunks(8).map(|line| line.join(" ")).collect();
+        expect![[r#"
+            01010200 06000000 01000000 02000000 03000000 10000000 d8000000 04000000
+            01000000 00000000 03000000 02000000 03000000 02000000 03000000 05000000
+            02000000 04000000 07000000 01000000 00020100 09000000 04000000 07000000
+            0d000000 03000000"#]]
+        .assert_eq(&lines.join("\n"));
+        let text = &stored[entry(6)..];
+        expect![[r#"1.0é/stxtruea/b{"specversion":"1.0","id":"é","source":"/s","type":"t","x":true,"datacontenttype":"a/b","data":"hi"}"#]].assert_eq(&String::from_utf8_lossy(text));
+    }
+
+    #[test]
+    fn damage_is_named() {
+        check(
+            0,
+            &[1],
+            expect![[
+                r#"Event { mode: Structured, attributes: [("specversion", String("1.0")), ("id", String("é")), ("source", String("/s")), ("type", String("t")), ("x", Boolean(true)), ("datacontenttype", String("a/b"))], data_bytes: 2 } "hi""#
+            ]],
+        );
+        check(
+            0,
+            &[2],
+            expect!["stored event has format version 2, this version reads 1"],
+        );
+        check(
+            DATA_KIND_AT,
+            &[4],
+            expect!["stored event is damaged: the data"],
+        );
+        check(
+            COUNT_AT,
+            &[0xFF; 4],
+            expect!["stored event is 221 bytes, it needs at least 51539607572"],
+        );
+        check(
+            TEXT_AT,
+            &[0xFF; 4],
+            expect!["stored event is 221 bytes, it needs at least 4294967399"],
+        );
+        check(
+            DATA_AT,
+            &[0xFF; 4],
+            expect!["stored event is damaged: the place of the data"],
+        );
+        check(
+            DATA_LEN_AT,
+            &[0xFF; 4],
+            expect!["stored event is damaged: the place of the data"],
+        );
+        check(
+            ID_AT,
+            &[0],
+            expect!["stored event is damaged: the index of a required attribute"],
+        );
+        check(
+            TYPE_AT,
+            &[6],
+            expect!["stored event is damaged: the index of a required attribute"],
+        );
+        // The value of `x` under another kind, code, name and place.
+        check(
+            entry(4),
+            &[11],
+            expect!["stored event is damaged: an entry of the attribute table"],
+        );
+        check(
+            entry(4),
+            &[9],
+            expect!["stored event is damaged: an entry of the attribute table"],
+        );
+        check(
+            entry(4) + 1,
+            &[1],
+            expect!["stored event is damaged: an entry of the attribute table"],
+        );
+        check(
+            entry(4) + 1,
+            &[3],
+            expect!["stored event is damaged: an entry of the attribute table"],
+        );
+        check(
+            entry(4) + 2,
+            &[200],
+            expect!["stored event is damaged: an entry of the attribute table"],
+        );
+        check(
+            entry(4) + 4,
+            &[0xFF; 4],
+            expect!["stored event is damaged: an entry of the attribute table"],
+        );
+        check(
+            entry(4) + 8,
+            &[0xFF; 4],
+            expect!["stored event is damaged: an entry of the attribute table"],
+        );
+        check(
+            entry(4) + 8,
+            &[3],
+            expect!["stored event is damaged: an entry of the attribute table"],
+        );
+        // The id begins in the middle of its character.
+        check(
+            entry(1) + 4,
+            &[4],
+            expect!["stored event is damaged: an entry of the attribute table"],
+        );
+        check(
+            entry(6),
+            &[0xFF],
+            expect!["stored event is damaged: text that is not UTF-8"],
+        );
+    }
+
+    #[test]
+    fn a_string_with_one_quote_is_no_panic() {
+        // The data's length is cut to its opening quote.
+        check(
+            DATA_LEN_AT,
+            &[1],
+            expect![[
+                r#"Event { mode: Structured, attributes: [("specversion", String("1.0")), ("id", String("é")), ("source", String("/s")), ("type", String("t")), ("x", Boolean(true)), ("datacontenttype", String("a/b"))], data_bytes: 1 } "\"""#
+            ]],
+        );
+        check(
+            DATA_LEN_AT,
+            &[0],
+            expect![[
+                r#"Event { mode: Structured, attributes: [("specversion", String("1.0")), ("id", String("é")), ("source", String("/s")), ("type", String("t")), ("x", Boolean(true)), ("datacontenttype", String("a/b"))], data_bytes: 0 } """#
+            ]],
+        );
+    }
+
+    #[test]
+    fn a_cut_that_reaches_the_data_shows() {
+        let stored = sample();
+        // Behind the data stands the brace that ends the document.
+        for end in 0..stored.len() - 1 {
+            let cut = Event::from_stored(stored[..end].to_vec().into());
+            assert!(cut.is_err(), "cut at {end}");
+        }
+    }
+}

@@ -151,7 +151,9 @@ fn write(document: &[u8], read: Read<'_>) -> Result<Event, DecodeError> {
     let text_bytes = lengths.sum::<usize>() + side;
     let mut writer = Writer::new(read.attributes.len(), text_bytes, document.len());
     for (name, text, kind) in &read.attributes {
-        writer.begin(name).extend_from_slice(text.as_bytes());
+        writer
+            .begin(name::code(name), name)
+            .extend_from_slice(text.as_bytes());
         writer.end(*kind);
     }
     check::admit(

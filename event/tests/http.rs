@@ -818,6 +818,21 @@ fn a_document_becomes_a_binary_message() {
             ce-b: true
             hi"#]],
     );
+    // In a body the data is what it is, so nothing says that it was base64.
+    let old = br#"{"specversion":"0.3","id":"1","source":"/s","type":"t","datacontentencoding":"base64","data":"aGk="}"#;
+    let old = decode(&[("content-type", http::JSON.as_bytes())], old).unwrap();
+    leaves(
+        &old[0].as_ref(),
+        Out::Binary,
+        &[],
+        &[],
+        expect![[r#"
+        ce-specversion: 0.3
+        ce-id: 1
+        ce-source: /s
+        ce-type: t
+        hi"#]],
+    );
     // No text for half a surrogate pair, so it stays a document.
     leaves(
         &event(r#","data":"\ud800","datacontenttype":"text/plain""#).as_ref(),

@@ -17,6 +17,9 @@ use crate::structured;
 /// Prefix of the headers that are attributes.
 const PREFIX: &str = "ce-";
 
+/// So many attributes of a binary message are noted without an allocation.
+const ON_STACK: usize = 24;
+
 /// What is refused for its size. The adapter bounds what it reads; this bounds what is in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
@@ -90,49 +93,51 @@ fn too_large(got: usize, limits: &Limits) -> Result<(), DecodeError> {
 }
 
 fn binary(headers: &HeaderMap, body: &[u8], limits: &Limits) -> Result<Event, DecodeError> {
+    too_large(body.len(), limits)?;
+    // Headers are walked once: the few that an event has are noted on the stack.
+    let mut first = [None; ON_STACK];
+    let mut further = Vec::new();
     let (mut count, mut text_bytes) = (0, 0_usize);
     for (header, value) in headers {
-        if let Some(name) = attribute_of(header) {
-            count += 1;
-            // A name with a code isn't written. An exact length saves an allocation later.
-            let name_bytes = if name::code(name) == name::OTHER {
-                name.len()
-            } else {
-                0
-            };
-            text_bytes += name_bytes + value.len();
-        }
-    }
-    too_large(body.len(), limits)?;
-    check::size(body.len().saturating_add(text_bytes))?;
-    let mut writer = Writer::new(count, text_bytes, body.len());
-    for (header, value) in headers {
-        let Some(name) = attribute_of(header) else {
+        let Some((code, name)) = attribute_of(header) else {
             continue;
         };
-        if name::code(name) == name::OTHER {
+        text_bytes += value.len();
+        if code == name::OTHER {
             check::name(name, Place::Header)?;
-        }
-        if header == CONTENT_TYPE {
-            // The content type is the attribute as it stands, no percent coding.
-            writer.begin(name).extend_from_slice(value.as_bytes());
-        } else if name == "datacontenttype" {
+            text_bytes += name.len();
+        } else if code == name::DATACONTENTTYPE && header != CONTENT_TYPE {
             return Err(DecodeError::ContentTypeAsAttribute);
-        } else {
-            percent::decode_into(value.as_bytes(), writer.begin(name));
+        }
+        match first.get_mut(count) {
+            Some(slot) => *slot = Some((code, name, value)),
+            None => further.push(Some((code, name, value))),
+        }
+        count += 1;
+    }
+    check::size(body.len().saturating_add(text_bytes))?;
+    let mut writer = Writer::new(count, text_bytes, body.len());
+    for (code, name, value) in first.iter().chain(&further).flatten() {
+        let out = writer.begin(*code, name);
+        match *code {
+            // The content type is the attribute as it stands, no percent coding.
+            name::DATACONTENTTYPE => out.extend_from_slice(value.as_bytes()),
+            _ => percent::decode_into(value.as_bytes(), out),
         }
         writer.end(ValueKind::String);
     }
     check::admit(writer.finish(Body::Binary(body)), Place::Header)
 }
 
-/// The attribute that a header is; `None` for other headers and for reserved attributes.
-fn attribute_of(header: &HeaderName) -> Option<&str> {
+/// The attribute that a header is, with its code; `None` for other headers and for reserved
+/// attributes.
+fn attribute_of(header: &HeaderName) -> Option<(u8, &str)> {
     if header == CONTENT_TYPE {
-        return Some("datacontenttype");
+        return Some((name::DATACONTENTTYPE, "datacontenttype"));
     }
     let name = header.as_str().strip_prefix(PREFIX)?;
-    (!name::is_reserved(name)).then_some(name)
+    let code = name::code(name);
+    (code != name::OTHER || !name::is_reserved(name)).then_some((code, name))
 }
 
 fn batch(body: &Bytes, limits: &Limits) -> Result<Batch, DecodeError> {

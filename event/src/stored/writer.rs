@@ -54,11 +54,12 @@ impl Writer {
         }
     }
 
-    /// Begins an attribute, and hands out the buffer at whose end its value goes.
-    pub(crate) fn begin(&mut self, name: &str) -> &mut Vec<u8> {
-        self.code = name::code(name);
+    /// Begins an attribute whose name has this code, and hands out the buffer at whose end its value goes.
+    pub(crate) fn begin(&mut self, code: u8, name: &str) -> &mut Vec<u8> {
+        debug_assert_eq!(code, name::code(name));
+        self.code = code;
         self.name_len = 0;
-        if self.code == name::OTHER {
+        if code == name::OTHER {
             self.name_len = name.len();
             self.bytes.extend_from_slice(name.as_bytes());
         }
