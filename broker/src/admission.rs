@@ -30,20 +30,25 @@ pub struct Admission {
 impl Admission {
     /// Replaces the brokers in force.
     pub(crate) fn open_for(&self, brokers: impl IntoIterator<Item = BrokerFacts>) {
-        let brokers = brokers.into_iter().map(|facts| (facts.name.clone(), Arc::new(facts)));
+        let brokers = brokers
+            .into_iter()
+            .map(|facts| (facts.name.clone(), Arc::new(facts)));
         self.brokers.store(Arc::new(brokers.collect()));
     }
 
     /// The broker of that name.
     pub(crate) fn broker(&self, name: &BrokerName) -> Result<Arc<BrokerFacts>, Refusal> {
         let brokers = self.brokers.load();
-        brokers.get(name).cloned().ok_or_else(|| Refusal::NoSuchBroker(name.clone()))
+        brokers
+            .get(name)
+            .cloned()
+            .ok_or_else(|| Refusal::NoSuchBroker(name.clone()))
     }
 
     /// Checks each event's size against its broker's limit.
     pub(crate) fn admit(&self, to: &BrokerFacts, batch: &Batch) -> Result<(), Refusal> {
         for event in &batch.events {
-            let got = event.wire_len();
+            let got = event.as_ref().wire_len();
             if got > to.event_bytes_max {
                 let (broker, limit) = (to.name.clone(), to.event_bytes_max);
                 return Err(Refusal::TooLarge { broker, got, limit });

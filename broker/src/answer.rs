@@ -86,6 +86,9 @@ impl Answer {
 
 impl From<Answer> for Attempted {
     fn from(answer: Answer) -> Self {
-        Self { answer, body: Bytes::new() }
+        Self {
+            answer,
+            body: Bytes::new(),
+        }
     }
 }

@@ -65,7 +65,9 @@ impl Books {
 
     /// A delivery ends. `false` when its trigger is gone, and it was cancelled with it.
     pub(crate) fn ended(&mut self, number: Number, outcome: Outcome) -> bool {
-        let Some(book) = self.open.get_mut(&number) else { return false };
+        let Some(book) = self.open.get_mut(&number) else {
+            return false;
+        };
         if book.owed == 0 {
             return false;
         }
@@ -81,7 +83,9 @@ impl Books {
     /// A trigger is deleted: what it was owed is cancelled.
     pub(crate) fn close(&mut self, number: Number) {
         for number in [number, number | FORWARD] {
-            let Some(mut book) = self.open.remove(&number) else { continue };
+            let Some(mut book) = self.open.remove(&number) else {
+                continue;
+            };
             book.cancelled += std::mem::take(&mut book.owed);
             if number & FORWARD == 0 {
                 self.closed.add(&book);
@@ -106,7 +110,10 @@ impl Books {
     /// All triggers together, with those that are no more.
     pub fn total(&self) -> Book {
         let mut total = self.closed;
-        let open = self.open.iter().filter(|(number, _)| *number & FORWARD == 0);
+        let open = self
+            .open
+            .iter()
+            .filter(|(number, _)| *number & FORWARD == 0);
         open.for_each(|(_, book)| total.add(book));
         total
     }
@@ -114,7 +121,10 @@ impl Books {
     /// All forwarding lanes together.
     pub fn forwards(&self) -> Book {
         let mut total = self.closed_forwards;
-        let open = self.open.iter().filter(|(number, _)| *number & FORWARD != 0);
+        let open = self
+            .open
+            .iter()
+            .filter(|(number, _)| *number & FORWARD != 0);
         open.for_each(|(_, book)| total.add(book));
         total
     }
@@ -133,5 +143,8 @@ pub fn by_cause(dead: &[u64; 9]) -> impl Iterator<Item = (Cause, u64)> + '_ {
         Cause::Transform,
         Cause::Quota,
     ];
-    CAUSES.into_iter().map(|cause| (cause, dead[cause as usize])).filter(|(_, count)| *count > 0)
+    CAUSES
+        .into_iter()
+        .map(|cause| (cause, dead[cause as usize]))
+        .filter(|(_, count)| *count > 0)
 }

@@ -49,8 +49,24 @@ impl Letters {
     pub(crate) fn insert(&mut self, id: Offset, dead: &Dead) {
         let name = || TriggerName::new(&*dead.namespace, &*dead.name);
         let trigger = self.names.entry(dead.number).or_insert_with(name).clone();
-        let Dead { number, offset: event, cause, at, .. } = *dead;
-        self.rows.insert(id, Row { id, event, number, trigger, cause, at });
+        let Dead {
+            number,
+            offset: event,
+            cause,
+            at,
+            ..
+        } = *dead;
+        self.rows.insert(
+            id,
+            Row {
+                id,
+                event,
+                number,
+                trigger,
+                cause,
+                at,
+            },
+        );
     }
 
     pub(crate) fn rows(&self) -> impl Iterator<Item = &Row> {
@@ -101,7 +117,9 @@ impl DeadLetters {
     pub fn count_by_trigger(&self) -> BTreeMap<Number, u64> {
         self.locked(|letters| {
             let mut counts = BTreeMap::new();
-            letters.rows().for_each(|row| *counts.entry(row.number).or_default() += 1);
+            letters
+                .rows()
+                .for_each(|row| *counts.entry(row.number).or_default() += 1);
             counts
         })
     }
@@ -109,10 +127,19 @@ impl DeadLetters {
     /// The newest letters first, without reading the log.
     pub fn rows(&self, query: &Query) -> Vec<Row> {
         let end = query.before.unwrap_or(Offset(u64::MAX));
-        let wanted = |row: &&Row| query.trigger.as_ref().is_none_or(|name| row.trigger == *name);
+        let wanted = |row: &&Row| {
+            query
+                .trigger
+                .as_ref()
+                .is_none_or(|name| row.trigger == *name)
+        };
         self.locked(|letters| {
             let newest_first = letters.rows.range(..end).rev().map(|(_, row)| row);
-            newest_first.filter(wanted).take(query.limit).cloned().collect()
+            newest_first
+                .filter(wanted)
+                .take(query.limit)
+                .cloned()
+                .collect()
         })
     }
 
@@ -120,7 +147,9 @@ impl DeadLetters {
     pub fn list(&self, query: &Query) -> Vec<Letter> {
         let mut reader = self.log.journal().reader();
         let rows = self.rows(query);
-        rows.iter().filter_map(|row| read_letter(&mut reader, row.id).ok()).collect()
+        rows.iter()
+            .filter_map(|row| read_letter(&mut reader, row.id).ok())
+            .collect()
     }
 
     /// One letter; `None` when there is none of that id.

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use journal::{Clock, Journal, Offset};
+use journal::{Clock, Journal, Offset, Porter};
 use tokio::sync::{mpsc, oneshot, watch};
 use triggers::{Change, Resource};
 
@@ -110,25 +110,46 @@ impl Engine {
     ///
     /// [`OpenError`]; nothing has been changed.
     pub fn open(setup: Setup) -> Result<Opened, OpenError> {
-        let Setup { journal, clock, spans, workers, limits, retention, seed } = setup;
+        let Setup {
+            journal,
+            clock,
+            spans,
+            workers,
+            limits,
+            retention,
+            seed,
+        } = setup;
         let mut folded = fold::fold(&journal)?;
         let log = Log::new(journal, clock);
         let found = found(&folded);
         let letters = Arc::new(Mutex::new(std::mem::take(&mut folded.letters)));
         let (in_force, reached) = watch::channel(folded.registry.revision);
-        let registrar =
-            Registrar::new(log.clone(), limits.clone(), folded.registry.clone(), reached);
+        let registrar = Registrar::new(
+            log.clone(),
+            limits.clone(),
+            folded.registry.clone(),
+            reached,
+        );
         registrar.open_segments();
         let registrar = Arc::new(registrar);
         let admission = Arc::new(Admission::default());
-        let (peers, inboxes): (Vec<_>, Vec<_>) =
-            (0..workers.max(1)).map(|_| mpsc::channel(INBOX_MESSAGES_MAX)).unzip();
+        let (peers, inboxes): (Vec<_>, Vec<_>) = (0..workers.max(1))
+            .map(|_| mpsc::channel(INBOX_MESSAGES_MAX))
+            .unzip();
         let (router_asked, questions) = mpsc::channel(QUESTIONS_MAX);
         let workers = inboxes.into_iter().enumerate().map(|(index, inbox)| {
             let (log, limits, spans) = (log.clone(), limits.clone(), Arc::clone(&spans));
             let peers = peers.clone();
             let seed = seed.wrapping_add(index as u64);
-            Worker::new(worker::Parts { index, log, limits, spans, seed, inbox, peers })
+            Worker::new(worker::Parts {
+                index,
+                log,
+                limits,
+                spans,
+                seed,
+                inbox,
+                peers,
+            })
         });
         let workers = workers.collect();
         let dead_letters = DeadLetters::new(Arc::clone(&letters), log.clone());
@@ -144,14 +165,33 @@ impl Engine {
             letters,
         };
         let router = Router::new(parts, folded);
-        let engine =
-            Self { log, admission, registrar, dead_letters, router: router_asked, workers: peers };
-        Ok(Opened { engine, router, workers, found })
+        let engine = Self {
+            log,
+            admission,
+            registrar,
+            dead_letters,
+            router: router_asked,
+            workers: peers,
+        };
+        Ok(Opened {
+            engine,
+            router,
+            workers,
+            found,
+        })
     }
 
     /// The door.
     pub fn ingress(&self) -> Ingress {
         Ingress::new(Arc::clone(&self.admission), self.log.clone())
+    }
+
+    /// The door for the tasks of one current-thread runtime, and the porter to spawn there:
+    /// publishers whose events a commit made durable are woken by one of them, which saves a
+    /// system call each.
+    pub fn local_ingress(&self) -> (Ingress, Porter) {
+        let (log, porter) = self.log.local();
+        (Ingress::new(Arc::clone(&self.admission), log), porter)
     }
 
     /// The resources in force, as written. At start, those of the log.
@@ -177,7 +217,10 @@ impl Engine {
     /// [`Ended`] when the router or a worker has.
     pub async fn report(&self) -> Result<Report, Ended> {
         let (to, router) = oneshot::channel();
-        self.router.send(ToRouter::Report(to)).await.map_err(|_| Ended)?;
+        self.router
+            .send(ToRouter::Report(to))
+            .await
+            .map_err(|_| Ended)?;
         let router = router.await.map_err(|_| Ended)?;
         let mut lanes = HashMap::new();
         let mut destinations = Vec::new();
@@ -197,7 +240,13 @@ impl Engine {
         lanes: &mut HashMap<Number, LaneReport>,
         mut destinations: Vec<DestinationReport>,
     ) -> Report {
-        let RouterReport { registry, lowered, books, log, stored } = router;
+        let RouterReport {
+            registry,
+            lowered,
+            books,
+            log,
+            stored,
+        } = router;
         let letters = self.dead_letters.count_by_trigger();
         let mut brokers = Vec::new();
         let mut triggers = Vec::new();
@@ -207,7 +256,11 @@ impl Engine {
                 Kind::Broker => {
                     let name = entry.broker_name();
                     brokers.push(BrokerReport {
-                        triggers: lowered.triggers.values().filter(|t| t.broker == name).count(),
+                        triggers: lowered
+                            .triggers
+                            .values()
+                            .filter(|t| t.broker == name)
+                            .count(),
                         name,
                         number,
                         detached: entry.detached,
@@ -216,8 +269,13 @@ impl Engine {
                 }
                 Kind::Trigger => {
                     let name = entry.trigger_name();
-                    let Some(trigger) = lowered.triggers.get(&name) else { continue };
-                    let sink = trigger.dead_letter.as_ref().map(|sink| sink.uri().to_owned());
+                    let Some(trigger) = lowered.triggers.get(&name) else {
+                        continue;
+                    };
+                    let sink = trigger
+                        .dead_letter
+                        .as_ref()
+                        .map(|sink| sink.uri().to_owned());
                     triggers.push(TriggerReport {
                         name,
                         number,
@@ -239,7 +297,14 @@ impl Engine {
         triggers.sort_by(|a, b| a.name.cmp(&b.name));
         destinations.sort_by(|a, b| a.key.cmp(&b.key));
         let (books, forwards) = (books.total(), books.forwards());
-        Report { brokers, triggers, destinations, books, forwards, log }
+        Report {
+            brokers,
+            triggers,
+            destinations,
+            books,
+            forwards,
+            log,
+        }
     }
 
     /// The dead letters.
@@ -269,7 +334,10 @@ impl Engine {
             }
         };
         if tokio::time::timeout(grace, drained).await.is_err() {
-            tracing::warn!(?grace, "some attempts didn't finish in time; they stay owed");
+            tracing::warn!(
+                ?grace,
+                "some attempts didn't finish in time; they stay owed"
+            );
         }
     }
 
@@ -281,13 +349,30 @@ impl Engine {
     /// [`Ended`] when the log had stopped already.
     pub async fn close(&self) -> Result<(), Ended> {
         let body = self.log.clock().wall().0.to_le_bytes().to_vec();
-        let mark = journal::Record { kind: MARK, version: VERSION, tag: 0, body: body.into() };
-        self.log.journal().clone().close(journal::Group::one(mark)).await.map(drop).map_err(|_| Ended)
+        let mark = journal::Record {
+            kind: MARK,
+            version: VERSION,
+            tag: 0,
+            body: body.into(),
+        };
+        self.log
+            .journal()
+            .clone()
+            .close(journal::Group::one(mark))
+            .await
+            .map(drop)
+            .map_err(|_| Ended)
     }
 }
 
 fn found(folded: &fold::Folded) -> Found {
-    let kind = |kind: Kind| folded.registry.entries().filter(|entry| entry.kind == kind).count();
+    let kind = |kind: Kind| {
+        folded
+            .registry
+            .entries()
+            .filter(|entry| entry.kind == kind)
+            .count()
+    };
     Found {
         owed: folded.owed.values().map(fold::OwedSet::len).sum(),
         parked: folded.parked.len() as u64,
@@ -300,5 +385,7 @@ fn found(folded: &fold::Folded) -> Found {
 
 /// The dead of a report's book, in the words of metrics and tables.
 pub fn dead_words(dead: &[u64; 9]) -> Vec<(String, u64)> {
-    by_cause(dead).map(|(cause, count)| (Outcome::Dead(cause).to_string(), count)).collect()
+    by_cause(dead)
+        .map(|(cause, count)| (Outcome::Dead(cause).to_string(), count))
+        .collect()
 }

@@ -29,7 +29,9 @@ const READ_BYTES: usize = 4 << 20;
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// A record of a kind that this version doesn't know.
-    #[error("record {offset} is of kind {kind}, version {version}, which this version of weft doesn't know; open the log with the version that wrote it")]
+    #[error(
+        "record {offset} is of kind {kind}, version {version}, which this version of weft doesn't know; open the log with the version that wrote it"
+    )]
     UnknownKind {
         /// Where it stands.
         offset: u64,
@@ -90,13 +92,20 @@ const ENDED: u64 = 1 << 63;
 
 impl OwedSet {
     fn push(&mut self, offset: Offset) -> bool {
-        if self.offsets.back().is_none_or(|last| last & !ENDED < offset.0) {
+        if self
+            .offsets
+            .back()
+            .is_none_or(|last| last & !ENDED < offset.0)
+        {
             self.offsets.push_back(offset.0);
             self.live += 1;
             return true;
         }
         // Only what was matched again, after a Routed record was lost, comes out of order.
-        match self.offsets.binary_search_by_key(&offset.0, |entry| entry & !ENDED) {
+        match self
+            .offsets
+            .binary_search_by_key(&offset.0, |entry| entry & !ENDED)
+        {
             Ok(_) => false,
             Err(index) => {
                 self.offsets.insert(index, offset.0);
@@ -107,7 +116,9 @@ impl OwedSet {
     }
 
     fn end(&mut self, offset: Offset) -> bool {
-        let found = self.offsets.binary_search_by_key(&offset.0, |entry| entry & !ENDED);
+        let found = self
+            .offsets
+            .binary_search_by_key(&offset.0, |entry| entry & !ENDED);
         let Ok(index) = found else { return false };
         if self.offsets[index] & ENDED != 0 {
             return false;
@@ -121,7 +132,10 @@ impl OwedSet {
     }
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = Offset> + '_ {
-        self.offsets.iter().filter(|entry| *entry & ENDED == 0).map(|entry| Offset(*entry))
+        self.offsets
+            .iter()
+            .filter(|entry| *entry & ENDED == 0)
+            .map(|entry| Offset(*entry))
     }
 
     pub(crate) fn len(&self) -> u64 {
@@ -205,7 +219,11 @@ impl Folded {
         }
         if !self.gap {
             self.routed_to = self.routed_to.max(range.end);
-            while self.parts_ahead.front().is_some_and(|(at, _)| *at < self.routed_to) {
+            while self
+                .parts_ahead
+                .front()
+                .is_some_and(|(at, _)| *at < self.routed_to)
+            {
                 if let Some((_, part)) = self.parts_ahead.pop_front() {
                     self.registry_then.take(part)?;
                 }
@@ -217,7 +235,11 @@ impl Folded {
     /// A delivery ended. `false` when nothing is known to be owed of it.
     fn end(&mut self, number: Number, offset: Offset, outcome: Outcome) -> bool {
         self.parked.remove(&(number, offset));
-        if self.owed.get_mut(&number).is_some_and(|owed| owed.end(offset)) {
+        if self
+            .owed
+            .get_mut(&number)
+            .is_some_and(|owed| owed.end(offset))
+        {
             self.books.ended(number, outcome);
             return true;
         }
@@ -228,7 +250,10 @@ impl Folded {
     }
 
     fn take_parked(&mut self, parked: Parked) {
-        let then = self.parked.entry((parked.number, parked.offset)).or_default();
+        let then = self
+            .parked
+            .entry((parked.number, parked.offset))
+            .or_default();
         then.due = parked.due;
         then.history.push(parked.failed);
     }
@@ -258,7 +283,11 @@ impl Folded {
 }
 
 fn unknown(stored: &Stored) -> OpenError {
-    OpenError::UnknownKind { offset: stored.offset.0, kind: stored.kind, version: stored.version }
+    OpenError::UnknownKind {
+        offset: stored.offset.0,
+        kind: stored.kind,
+        version: stored.version,
+    }
 }
 
 #[cfg(test)]

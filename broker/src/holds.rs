@@ -36,7 +36,10 @@ impl Holds {
 
     /// Nothing below this offset is held, as far as blocks tell.
     pub(crate) fn lowest(&self) -> Option<Offset> {
-        self.blocks.keys().next().map(|block| Offset(block * BLOCK_OFFSETS))
+        self.blocks
+            .keys()
+            .next()
+            .map(|block| Offset(block * BLOCK_OFFSETS))
     }
 }
 

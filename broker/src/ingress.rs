@@ -108,9 +108,15 @@ impl Ingress {
             .collect::<Vec<_>>();
         if records.is_empty() {
             let end = self.log.end();
-            return Ok(Receipt { positions: end..end });
+            return Ok(Receipt {
+                positions: end..end,
+            });
         }
-        let positions = self.log.append(Group::new(records)).await.map_err(refusal)?;
+        let positions = self
+            .log
+            .append(Group::new(records))
+            .await
+            .map_err(refusal)?;
         Ok(Receipt { positions })
     }
 }

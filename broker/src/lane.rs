@@ -59,12 +59,17 @@ pub struct Delivery {
 impl Delivery {
     /// A delivery not attempted yet.
     pub fn first(offset: Offset) -> Self {
-        Self { offset, history: None }
+        Self {
+            offset,
+            history: None,
+        }
     }
 
     /// The number of the next attempt, from 1.
     pub fn attempt(&self) -> u32 {
-        self.history.as_ref().map_or(1, |history| history.len() as u32 + 1)
+        self.history
+            .as_ref()
+            .map_or(1, |history| history.len() as u32 + 1)
     }
 }
 
@@ -154,7 +159,11 @@ impl Lane {
             return Turn::Rest;
         }
         let takes_new = !self.owed.is_empty() && self.parked < parked_max;
-        if takes_new || !self.due.is_empty() { Turn::Ready } else { Turn::Rest }
+        if takes_new || !self.due.is_empty() {
+            Turn::Ready
+        } else {
+            Turn::Rest
+        }
     }
 
     /// Takes the next delivery: one that is due before one that is new.
@@ -169,10 +178,7 @@ impl Lane {
 
     /// How many deliveries have not ended.
     pub fn backlog(&self) -> u64 {
-        self.owed.len()
-            + self.due.len() as u64
-            + u64::from(self.parked)
-            + u64::from(self.in_flight)
+        self.owed.len() + self.due.len() as u64 + u64::from(self.parked) + u64::from(self.in_flight)
     }
 }
 

@@ -8,31 +8,31 @@
 //!
 //! The broker opens no socket and reads no clock but the one it is given.
 
-pub mod ingress;
 pub mod admission;
-pub mod log;
-pub mod records;
-pub mod registry;
-mod registrar;
-pub mod router;
-mod holds;
-pub mod lane;
-pub mod owed;
-pub mod destination;
-pub mod worker;
-pub mod sink;
 pub mod answer;
-pub mod next_step;
 pub mod books;
 pub mod dead_letters;
-pub mod fold;
+pub mod destination;
 pub mod engine;
-pub mod report;
+pub mod fold;
 pub mod histogram;
+mod holds;
+pub mod ingress;
+pub mod lane;
 pub mod limits;
+pub mod log;
+pub mod next_step;
+pub mod owed;
+pub mod records;
+mod registrar;
+pub mod registry;
+pub mod report;
 pub mod rng;
+pub mod router;
+pub mod sink;
 pub mod time;
 pub mod trace;
+pub mod worker;
 
 pub use answer::{Answer, Attempted, Reply};
 pub use engine::{Engine, Opened, Setup};

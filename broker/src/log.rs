@@ -8,12 +8,16 @@
 use std::ops::Range;
 use std::sync::Arc;
 
-use journal::{AppendError, Appended, Clock, Full, Group, Journal, Offset, Record, Why};
+use journal::{
+    AppendError, Appended, Clock, Full, Group, Journal, LocalJournal, Offset, Porter, Record, Why,
+};
 
 /// The log. Cheap to clone.
 #[derive(Clone)]
 pub struct Log {
     journal: Journal,
+    /// Of a thread with a porter: its appends are woken together.
+    local: Option<LocalJournal>,
     clock: Arc<dyn Clock>,
 }
 
@@ -25,7 +29,24 @@ pub struct Stopped;
 impl Log {
     /// The log over `journal`, with the clock that stamps what is written.
     pub fn new(journal: Journal, clock: Arc<dyn Clock>) -> Self {
-        Self { journal, clock }
+        Self {
+            journal,
+            local: None,
+            clock,
+        }
+    }
+
+    /// The same log for the tasks of one current-thread runtime, whose appends are woken
+    /// together by the porter, which must be spawned there.
+    pub fn local(&self) -> (Self, Porter) {
+        let (local, porter) = self.journal.local();
+        (
+            Self {
+                local: Some(local),
+                ..self.clone()
+            },
+            porter,
+        )
     }
 
     /// The clock.
@@ -45,7 +66,10 @@ impl Log {
 
     /// Writes `group`, all or none, and returns its offsets once it would survive a power cut.
     pub fn append(&self, group: Group) -> Appended {
-        self.journal.append(group)
+        match &self.local {
+            Some(local) => local.append(group),
+            None => self.journal.append(group),
+        }
     }
 
     /// Notes records, each a group of its own; waits while the journal has no room for them.
@@ -59,11 +83,17 @@ impl Log {
             loop {
                 match self.journal.note(group) {
                     Ok(()) => break,
-                    Err(Full { group: back, why: Why::Full { .. } }) => {
+                    Err(Full {
+                        group: back,
+                        why: Why::Full { .. },
+                    }) => {
                         group = back;
                         self.journal.noted_room().await;
                     }
-                    Err(Full { why: Why::Refused(_), .. }) => return Err(Stopped),
+                    Err(Full {
+                        why: Why::Refused(_),
+                        ..
+                    }) => return Err(Stopped),
                 }
             }
         }
@@ -93,7 +123,7 @@ impl Log {
     ) -> Result<Range<Offset>, AppendError> {
         loop {
             let group = Group::new(vec![reply.clone(), settled.clone()]);
-            match self.journal.append(group).await {
+            match self.append(group).await {
                 Err(AppendError::NoSpace { .. }) => tokio::time::sleep(REPLY_RETRY_EVERY).await,
                 end => return end,
             }

@@ -34,7 +34,13 @@ impl Registrar {
     ) -> Self {
         let planned = Arc::new(Mutex::new(registry));
         let turn = tokio::sync::Mutex::new(());
-        Self { log, limits, planned, turn, in_force }
+        Self {
+            log,
+            limits,
+            planned,
+            turn,
+            in_force,
+        }
     }
 
     /// Has the journal begin each segment with all that is in force.
@@ -52,7 +58,12 @@ impl Registrar {
 
     /// What is in force as of the last change.
     pub(crate) fn resources(&self) -> Vec<Arc<Resource>> {
-        self.locked(|registry| registry.entries().map(|entry| Arc::clone(&entry.resource)).collect())
+        self.locked(|registry| {
+            registry
+                .entries()
+                .map(|entry| Arc::clone(&entry.resource))
+                .collect()
+        })
     }
 
     /// Writes a change, and returns when the router has put it in force.
@@ -66,17 +77,24 @@ impl Registrar {
 
     /// Ends what has been detached for long enough. Doesn't wait until that is in force.
     pub(crate) async fn expire(&self) -> Result<(), Stopped> {
-        let Ok(_turn) = self.turn.try_lock() else { return Ok(()) };
+        let Ok(_turn) = self.turn.try_lock() else {
+            return Ok(());
+        };
         let now = self.log.clock().wall();
         let ops = self.locked(|registry| registry.plan_expiry(now, self.limits.detached_for));
         self.note(ops).await.map(drop)
     }
 
     async fn write(&self, ops: Vec<Op>) -> Result<(), Stopped> {
-        let Some(revision) = self.note(ops).await? else { return Ok(()) };
+        let Some(revision) = self.note(ops).await? else {
+            return Ok(());
+        };
         self.log.flush().await?;
         let mut in_force = self.in_force.clone();
-        in_force.wait_for(|reached| *reached >= revision).await.map_err(|_| Stopped)?;
+        in_force
+            .wait_for(|reached| *reached >= revision)
+            .await
+            .map_err(|_| Stopped)?;
         Ok(())
     }
 
@@ -84,9 +102,10 @@ impl Registrar {
         if ops.is_empty() {
             return Ok(None);
         }
-        let (revision, next) =
-            self.locked(|registry| (registry.revision, registry.next_number()));
-        self.log.note(trigger_set::records(revision, false, next, &ops)).await?;
+        let (revision, next) = self.locked(|registry| (registry.revision, registry.next_number()));
+        self.log
+            .note(trigger_set::records(revision, false, next, &ops))
+            .await?;
         Ok(Some(revision))
     }
 

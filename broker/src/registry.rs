@@ -87,7 +87,11 @@ pub struct Applied {
 impl Registry {
     /// An empty registry of the log with that id.
     pub fn new(log_id: u64) -> Self {
-        Self { log_id, next_number: 1, ..Self::default() }
+        Self {
+            log_id,
+            next_number: 1,
+            ..Self::default()
+        }
     }
 
     /// All entries, by number.
@@ -129,8 +133,16 @@ impl Registry {
         let ops = std::mem::take(&mut self.pending);
         let mut deleted = Vec::new();
         if std::mem::take(&mut self.pending_snapshot) {
-            let stays: std::collections::HashSet<Number> =
-                ops.iter().filter_map(|op| if let Op::Put { number, .. } = op { Some(*number) } else { None }).collect();
+            let stays: std::collections::HashSet<Number> = ops
+                .iter()
+                .filter_map(|op| {
+                    if let Op::Put { number, .. } = op {
+                        Some(*number)
+                    } else {
+                        None
+                    }
+                })
+                .collect();
             deleted.extend(self.entries.keys().filter(|number| !stays.contains(number)));
             for number in &deleted {
                 self.remove(*number);
@@ -152,20 +164,40 @@ impl Registry {
 
     fn apply(&mut self, op: Op) -> Result<Option<Number>, Unreadable> {
         match op {
-            Op::Put { number, uid, kind, detached, resource: canonical } => {
-                let unchanged = self.entries.get(&number).is_some_and(|entry| *entry.canonical == *canonical);
+            Op::Put {
+                number,
+                uid,
+                kind,
+                detached,
+                resource: canonical,
+            } => {
+                let unchanged = self
+                    .entries
+                    .get(&number)
+                    .is_some_and(|entry| *entry.canonical == *canonical);
                 if unchanged {
                     if let Some(entry) = self.entries.get_mut(&number) {
                         entry.detached = detached;
                     }
                     return Ok(None);
                 }
-                let resource = Resource::from_canonical(&canonical)
-                    .map_err(|why| Unreadable { number, why: why.to_string() })?;
+                let resource = Resource::from_canonical(&canonical).map_err(|why| Unreadable {
+                    number,
+                    why: why.to_string(),
+                })?;
                 self.by_key.insert(resource.key(), number);
                 let (resource, canonical) = (Arc::new(resource), canonical.into());
-                self.entries
-                    .insert(number, Entry { number, uid, kind, resource, canonical, detached });
+                self.entries.insert(
+                    number,
+                    Entry {
+                        number,
+                        uid,
+                        kind,
+                        resource,
+                        canonical,
+                        detached,
+                    },
+                );
             }
             Op::Detach { number, since } => {
                 if let Some(entry) = self.entries.get_mut(&number) {
@@ -200,23 +232,38 @@ impl Registry {
         let mut ops = Vec::new();
         let mut applied = Applied::default();
         for resource in &change.put {
-            let Some(kind) = kind_of(resource) else { continue };
+            let Some(kind) = kind_of(resource) else {
+                continue;
+            };
             let canonical = resource.canonical();
-            match self.number(&resource.key()).and_then(|number| self.entries.get(&number)) {
+            match self
+                .number(&resource.key())
+                .and_then(|number| self.entries.get(&number))
+            {
                 Some(entry) if *entry.canonical == *canonical => {
                     if entry.detached.is_some() {
-                        ops.push(Op::Attach { number: entry.number });
+                        ops.push(Op::Attach {
+                            number: entry.number,
+                        });
                         applied.attached += 1;
                     }
                 }
                 Some(entry) if same_identity(&entry.resource, resource) => {
                     let (number, uid) = (entry.number, entry.uid);
-                    ops.push(Op::Put { number, uid, kind, detached: None, resource: canonical });
+                    ops.push(Op::Put {
+                        number,
+                        uid,
+                        kind,
+                        detached: None,
+                        resource: canonical,
+                    });
                     applied.put += 1;
                 }
                 other => {
                     if let Some(entry) = other {
-                        ops.push(Op::Delete { number: entry.number });
+                        ops.push(Op::Delete {
+                            number: entry.number,
+                        });
                         applied.deleted += 1;
                     }
                     ops.push(self.put_new(kind, canonical));
@@ -226,7 +273,9 @@ impl Registry {
         }
         for key in &change.gone {
             let attached = self.number(key).filter(|number| {
-                self.entries.get(number).is_some_and(|entry| entry.detached.is_none())
+                self.entries
+                    .get(number)
+                    .is_some_and(|entry| entry.detached.is_none())
             });
             if let Some(number) = attached {
                 ops.push(Op::Detach { number, since: now });
@@ -241,8 +290,14 @@ impl Registry {
     pub(crate) fn plan_expiry(&mut self, now: WallTime, detached_for: Duration) -> Vec<Op> {
         let mut ops: Vec<Op> = self
             .entries()
-            .filter(|entry| entry.detached.is_some_and(|since| now.since(since) >= detached_for))
-            .map(|entry| Op::Delete { number: entry.number })
+            .filter(|entry| {
+                entry
+                    .detached
+                    .is_some_and(|since| now.since(since) >= detached_for)
+            })
+            .map(|entry| Op::Delete {
+                number: entry.number,
+            })
             .collect();
         self.take_planned(&mut ops);
         ops
@@ -268,12 +323,21 @@ impl Registry {
 
     fn put_new(&mut self, kind: Kind, resource: String) -> Op {
         let number = self.next_number;
-        assert!(number < FORWARD, "2^31 resources were made over this log's life");
+        assert!(
+            number < FORWARD,
+            "2^31 resources were made over this log's life"
+        );
         self.next_number += 1;
         let mut uid = [0; 16];
         uid[..8].copy_from_slice(&self.log_id.to_le_bytes());
         uid[8..12].copy_from_slice(&number.to_le_bytes());
-        Op::Put { number, uid, kind, detached: None, resource }
+        Op::Put {
+            number,
+            uid,
+            kind,
+            detached: None,
+            resource,
+        }
     }
 
     /// Applies planned steps, and adds the brokers that triggers now imply: `default` of a

@@ -157,7 +157,9 @@ impl Worker {
         let mut lanes: Vec<LaneReport> = self.each_lane().map(LaneReport::of).collect();
         let oldest = self.oldest_offsets();
         for lane in &mut lanes {
-            let Some(&offset) = oldest.get(&lane.number) else { continue };
+            let Some(&offset) = oldest.get(&lane.number) else {
+                continue;
+            };
             lane.oldest = self.arrival(lane.number, offset);
         }
         let destinations = self
@@ -171,6 +173,9 @@ impl Worker {
                 answers: destination.answers,
             })
             .collect();
-        WorkerReport { lanes, destinations }
+        WorkerReport {
+            lanes,
+            destinations,
+        }
     }
 }

@@ -37,13 +37,21 @@ mod tests {
         let first: Vec<u64> = (0..3).map(|_| rng.bits()).collect();
         assert_eq!(
             first,
-            [6_457_827_717_110_365_317, 3_203_168_211_198_807_973, 9_817_491_932_198_370_423]
+            [
+                6_457_827_717_110_365_317,
+                3_203_168_211_198_807_973,
+                9_817_491_932_198_370_423
+            ]
         );
     }
 
     #[test]
     fn chance_is_in_its_range() {
         let mut rng = Rng::new(1);
-        assert!((0..10_000).map(|_| rng.chance()).all(|chance| (0.0..1.0).contains(&chance)));
+        assert!(
+            (0..10_000)
+                .map(|_| rng.chance())
+                .all(|chance| (0.0..1.0).contains(&chance))
+        );
     }
 }

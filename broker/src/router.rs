@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use event::EventRef;
-use journal::{Offset, ReadError, Stored};
+use journal::{Offset, Stored};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use triggers::{BrokerName, Index, Lowered};
@@ -30,7 +30,9 @@ use crate::limits::Limits;
 use crate::log::Log;
 use crate::records::dead::Dead;
 use crate::records::routed::Routed;
-use crate::records::{DEAD, EVENT, FORWARD, Number, SETTLED, TRIGGER_SET, envelope, settled, trigger_set};
+use crate::records::{
+    DEAD, EVENT, FORWARD, Number, SETTLED, TRIGGER_SET, envelope, settled, trigger_set,
+};
 use crate::registrar::Registrar;
 use crate::registry::Registry;
 use crate::report::LogReport;
@@ -116,11 +118,24 @@ pub(crate) struct Parts {
 
 impl Router {
     pub(crate) fn new(parts: Parts, folded: Folded) -> Self {
-        let Parts { log, limits, retention, admission, workers, questions, registrar, in_force, letters } =
-            parts;
+        let Parts {
+            log,
+            limits,
+            retention,
+            admission,
+            workers,
+            questions,
+            registrar,
+            in_force,
+            letters,
+        } = parts;
         let mut holds = Holds::default();
-        let owed = folded.owed.iter().filter(|(number, _)| **number & FORWARD == 0);
-        owed.flat_map(|(_, owed)| owed.iter()).for_each(|offset| holds.hold(offset));
+        let owed = folded
+            .owed
+            .iter()
+            .filter(|(number, _)| **number & FORWARD == 0);
+        owed.flat_map(|(_, owed)| owed.iter())
+            .for_each(|offset| holds.hold(offset));
         {
             let letters = letters.lock().unwrap_or_else(PoisonError::into_inner);
             letters.rows().for_each(|row| holds.hold(row.event));
@@ -140,7 +155,9 @@ impl Router {
                             // it wait longer than its backoff could.
                             let wait = due.since(now);
                             let history = Some(Box::new(history));
-                            state.parked.push((Instant::now() + wait, Delivery { offset, history }));
+                            state
+                                .parked
+                                .push((Instant::now() + wait, Delivery { offset, history }));
                         }
                     }
                 }
@@ -214,7 +231,6 @@ impl Router {
     async fn route_batch(&mut self) -> Result<(), Fault> {
         let reading = match self.log.journal().read(self.next, BATCH_BYTES) {
             Ok(reading) => reading,
-            Err(ReadError::Stopped) => return Err(Fault::LogStopped),
             Err(error) => {
                 tracing::error!(%error, offset = self.next.0, "the log can't be read");
                 return Err(Fault::LogUnreadable);
@@ -257,12 +273,18 @@ impl Router {
             let routed = std::mem::take(&mut self.routed);
             let record = routed.record(self.routed_from, self.next);
             self.routed_from = self.next;
-            self.log.note([record]).await.map_err(|_| Fault::LogStopped)?;
+            self.log
+                .note([record])
+                .await
+                .map_err(|_| Fault::LogStopped)?;
         }
         for (worker, owed) in self.workers.iter().zip(&mut self.outgoing) {
             if !owed.is_empty() {
                 let owed = std::mem::take(owed);
-                worker.send(ToWorker::Owed(owed)).await.map_err(|_| Fault::WorkerGone)?;
+                worker
+                    .send(ToWorker::Owed(owed))
+                    .await
+                    .map_err(|_| Fault::WorkerGone)?;
             }
         }
         Ok(())
@@ -270,7 +292,9 @@ impl Router {
 
     /// Matches one event.
     fn route(&mut self, stored: &Stored) {
-        let Some(broker) = self.brokers.get(&stored.tag) else { return };
+        let Some(broker) = self.brokers.get(&stored.tag) else {
+            return;
+        };
         *self.stored.entry(stored.tag).or_default() += u64::from(self.folded_to <= stored.offset);
         let bytes = match envelope::stored_event(stored) {
             Ok(bytes) => bytes,
@@ -286,12 +310,14 @@ impl Router {
         self.index.matching(broker, &event, &mut self.matching);
         if !self.seen.is_empty() {
             let seen = &self.seen;
-            self.matching.retain(|number| !seen.contains(&(*number, stored.offset)));
+            self.matching
+                .retain(|number| !seen.contains(&(*number, stored.offset)));
         }
         if self.matching.is_empty() {
             return;
         }
-        self.routed.push(self.routed_from, stored.offset, &self.matching);
+        self.routed
+            .push(self.routed_from, stored.offset, &self.matching);
         for number in &self.matching {
             self.books.matched(*number);
             self.holds.hold(stored.offset);
@@ -315,10 +341,16 @@ impl Router {
     /// A dead letter is durable: it is listed, and owed to its sink.
     fn bury(&mut self, stored: &Stored) -> Result<(), Fault> {
         let dead = Dead::read(stored).map_err(Fault::Malformed)?;
-        self.books.ended(dead.number, crate::records::Outcome::Dead(dead.cause));
-        self.letters.lock().unwrap_or_else(PoisonError::into_inner).insert(stored.offset, &dead);
+        self.books
+            .ended(dead.number, crate::records::Outcome::Dead(dead.cause));
+        self.letters
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(stored.offset, &dead);
         let number = dead.number | FORWARD;
-        if dead.forwarded && let Some(placed) = self.lanes.get(&number) {
+        if dead.forwarded
+            && let Some(placed) = self.lanes.get(&number)
+        {
             self.books.matched(number);
             self.outgoing[placed.worker].push((number, stored.offset));
         }
@@ -332,7 +364,8 @@ impl Router {
         let deleted = self.registry.take(part).map_err(Fault::Unreadable)?;
         // A segment's opening snapshot mostly says what is known already.
         if last && (news || deleted.as_ref().is_some_and(|deleted| !deleted.is_empty())) {
-            self.take_over(deleted.unwrap_or_default().into_iter().collect()).await?;
+            self.take_over(deleted.unwrap_or_default().into_iter().collect())
+                .await?;
         }
         Ok(())
     }

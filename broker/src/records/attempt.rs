@@ -59,7 +59,10 @@ const VERDICTS: [(Verdict, &str); 6] = [
 impl Verdict {
     /// The word that commands show.
     pub fn word(self) -> &'static str {
-        VERDICTS.iter().find(|(verdict, _)| *verdict == self).map_or("", |(_, word)| word)
+        VERDICTS
+            .iter()
+            .find(|(verdict, _)| *verdict == self)
+            .map_or("", |(_, word)| word)
     }
 }
 
@@ -67,14 +70,20 @@ impl Verdict {
 pub(super) fn put(out: &mut Vec<u8>, attempt: &Attempt, earlier: &[Attempt]) {
     wire::put_varint(out, attempt.started.0);
     wire::put_varint(out, u64::from(attempt.latency_ms));
-    let code = VERDICTS.iter().position(|(verdict, _)| *verdict == attempt.verdict).unwrap_or(0);
+    let code = VERDICTS
+        .iter()
+        .position(|(verdict, _)| *verdict == attempt.verdict)
+        .unwrap_or(0);
     out.push(code as u8);
     wire::put_varint(out, u64::from(attempt.status.unwrap_or(0)));
     wire::put_bytes(out, attempt.text.as_bytes());
     if attempt.body.is_empty() {
         return wire::put_varint(out, 0);
     }
-    match earlier.iter().position(|before| before.body == attempt.body) {
+    match earlier
+        .iter()
+        .position(|before| before.body == attempt.body)
+    {
         Some(same) => wire::put_varint(out, same as u64 + 2),
         None => {
             wire::put_varint(out, 1);
@@ -98,9 +107,20 @@ pub(super) fn take(take: &mut Take<'_>, earlier: &[Attempt]) -> Result<Attempt, 
         1 => Bytes::copy_from_slice(take.bytes("attempt body")?),
         same => {
             let index = usize::try_from(same - 2).map_err(|_| Short("attempt body"))?;
-            earlier.get(index).ok_or(Short("attempt body"))?.body.clone()
+            earlier
+                .get(index)
+                .ok_or(Short("attempt body"))?
+                .body
+                .clone()
         }
     };
     let status = (status != 0).then_some(status);
-    Ok(Attempt { started, latency_ms, verdict, status, text, body })
+    Ok(Attempt {
+        started,
+        latency_ms,
+        verdict,
+        status,
+        text,
+        body,
+    })
 }

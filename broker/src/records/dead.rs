@@ -67,7 +67,12 @@ impl Dead {
         if let Some(reply) = &self.reply {
             wire::put_bytes(&mut body, reply);
         }
-        Record { kind: DEAD, version: VERSION, tag: 0, body: body.into() }
+        Record {
+            kind: DEAD,
+            version: VERSION,
+            tag: 0,
+            body: body.into(),
+        }
     }
 
     /// Reads a Dead record.

@@ -64,7 +64,12 @@ pub fn record(broker: Number, arrival: WallTime, context: &Context, event: &Even
     let context_len = (body.len() - FIXED_BYTES) as u32;
     body[8..12].copy_from_slice(&context_len.to_le_bytes());
     body.extend_from_slice(stored);
-    Record { kind: EVENT, version: VERSION, tag: broker, body: body.into() }
+    Record {
+        kind: EVENT,
+        version: VERSION,
+        tag: broker,
+        body: body.into(),
+    }
 }
 
 fn put_context(body: &mut Vec<u8>, context: &Context) {
@@ -75,7 +80,10 @@ fn put_context(body: &mut Vec<u8>, context: &Context) {
         body.extend_from_slice(&trace.span_id);
         body.push(trace.flags);
     }
-    for (tag, text) in [(TRACESTATE, &context.tracestate), (PRINCIPAL, &context.principal)] {
+    for (tag, text) in [
+        (TRACESTATE, &context.tracestate),
+        (PRINCIPAL, &context.principal),
+    ] {
         if let Some(text) = text {
             body.push(tag);
             wire::put_bytes(body, text.as_bytes());
@@ -117,7 +125,10 @@ impl Envelope {
     ///
     /// [`Malformed`] when the context isn't of this layout.
     pub fn context(&self) -> Result<Context, Malformed> {
-        let mut context = Context { hops: self.hops, ..Context::default() };
+        let mut context = Context {
+            hops: self.hops,
+            ..Context::default()
+        };
         read_context(&self.context, &mut context).map_err(Malformed::at(self.offset, EVENT))?;
         Ok(context)
     }

@@ -34,7 +34,12 @@ impl Parked {
         wire::put_varint(&mut body, u64::from(self.attempt));
         wire::put_varint(&mut body, self.due.0);
         attempt::put(&mut body, &self.failed, &[]);
-        Record { kind: PARKED, version: VERSION, tag: 0, body: body.into() }
+        Record {
+            kind: PARKED,
+            version: VERSION,
+            tag: 0,
+            body: body.into(),
+        }
     }
 
     /// Reads a Parked record.

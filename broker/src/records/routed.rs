@@ -52,7 +52,12 @@ impl Routed {
         wire::put_varint(&mut body, start.0);
         wire::put_varint(&mut body, end.0 - start.0);
         body.extend_from_slice(&self.entries);
-        Record { kind: ROUTED, version: VERSION, tag: 0, body: body.into() }
+        Record {
+            kind: ROUTED,
+            version: VERSION,
+            tag: 0,
+            body: body.into(),
+        }
     }
 }
 
@@ -74,12 +79,16 @@ pub fn read(
         let mut offset = start;
         let mut numbers = Vec::new();
         while !take.is_empty() {
-            offset = offset.checked_add(take.varint("offset")?).ok_or(Short("offset"))?;
+            offset = offset
+                .checked_add(take.varint("offset")?)
+                .ok_or(Short("offset"))?;
             let count: u32 = take.number("count")?;
             numbers.clear();
             let mut number: Number = 0;
             for _ in 0..count {
-                number = number.checked_add(take.number("number")?).ok_or(Short("number"))?;
+                number = number
+                    .checked_add(take.number("number")?)
+                    .ok_or(Short("number"))?;
                 numbers.push(number);
             }
             each(Offset(offset), &numbers);

@@ -48,7 +48,10 @@ impl Settled {
         });
         let body = &mut self.body;
         wire::put_varint(body, u64::from(settlement.number));
-        wire::put_signed(body, settlement.offset.0.wrapping_sub(self.previous.0) as i64);
+        wire::put_signed(
+            body,
+            settlement.offset.0.wrapping_sub(self.previous.0) as i64,
+        );
         body.push(settlement.outcome.code());
         wire::put_varint(body, u64::from(settlement.attempt));
         wire::put_varint(body, u64::from(settlement.status));
@@ -62,7 +65,12 @@ impl Settled {
     pub fn take(&mut self) -> Option<Record> {
         let settled = std::mem::take(self);
         settled.base?;
-        Some(Record { kind: SETTLED, version: VERSION, tag: 0, body: settled.body.into() })
+        Some(Record {
+            kind: SETTLED,
+            version: VERSION,
+            tag: 0,
+            body: settled.body.into(),
+        })
     }
 }
 

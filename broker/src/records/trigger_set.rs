@@ -90,7 +90,10 @@ pub struct Part {
 pub fn records(revision: u64, snapshot: bool, next_number: Number, ops: &[Op]) -> Vec<Record> {
     let mut parts = vec![Vec::new()];
     for op in ops {
-        if parts.last().is_some_and(|part| part.len() >= PART_BYTES_TARGET) {
+        if parts
+            .last()
+            .is_some_and(|part| part.len() >= PART_BYTES_TARGET)
+        {
             parts.push(Vec::new());
         }
         if let Some(part) = parts.last_mut() {
@@ -105,14 +108,25 @@ pub fn records(revision: u64, snapshot: bool, next_number: Number, ops: &[Op]) -
         body.push(flag(index == last, LAST) | flag(snapshot && index == 0, SNAPSHOT));
         wire::put_varint(&mut body, u64::from(next_number));
         body.extend_from_slice(&ops);
-        Record { kind: TRIGGER_SET, version: VERSION, tag: 0, body: body.into() }
+        Record {
+            kind: TRIGGER_SET,
+            version: VERSION,
+            tag: 0,
+            body: body.into(),
+        }
     };
     parts.into_iter().enumerate().map(record).collect()
 }
 
 fn put(out: &mut Vec<u8>, op: &Op) {
     match op {
-        Op::Put { number, uid, kind, detached, resource } => {
+        Op::Put {
+            number,
+            uid,
+            kind,
+            detached,
+            resource,
+        } => {
             out.push(PUT);
             wire::put_varint(out, u64::from(*number));
             out.extend_from_slice(uid);
@@ -155,7 +169,13 @@ pub fn read(stored: &Stored) -> Result<Part, Malformed> {
             ops.push(take_op(&mut take)?);
         }
         let (last, snapshot) = (flags & LAST != 0, flags & SNAPSHOT != 0);
-        Ok(Part { revision, last, snapshot, next_number, ops })
+        Ok(Part {
+            revision,
+            last,
+            snapshot,
+            next_number,
+            ops,
+        })
     })()
     .map_err(Malformed::at(stored.offset, TRIGGER_SET))
 }
@@ -178,7 +198,10 @@ fn take_op(take: &mut Take<'_>) -> Result<Op, Short> {
             },
             resource: take.text("resource")?.to_owned(),
         },
-        DETACH => Op::Detach { number, since: WallTime(take.varint("since")?) },
+        DETACH => Op::Detach {
+            number,
+            since: WallTime(take.varint("since")?),
+        },
         ATTACH => Op::Attach { number },
         DELETE => Op::Delete { number },
         _ => return Err(Short("operation")),

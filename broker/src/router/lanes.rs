@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
-use triggers::{BrokerName, Destination, Index, Lowered, Trigger};
 use tokio::sync::oneshot;
+use triggers::{BrokerName, Destination, Index, Lowered, Trigger};
 
 use super::Router;
 use crate::Fault;
@@ -36,18 +36,32 @@ impl Router {
             .filter(|entry| entry.kind == Kind::Broker)
             .map(|entry| (entry.number, entry.broker_name()))
             .collect();
-        let numbers: HashMap<BrokerName, Number> =
-            self.brokers.iter().map(|(number, name)| (name.clone(), *number)).collect();
-        self.admission.open_for(numbers.iter().filter_map(|(name, number)| {
-            let broker = lowered.brokers.get(name)?;
-            let event_bytes_max = usize::try_from(broker.event_bytes_max).unwrap_or(usize::MAX);
-            Some(BrokerFacts { name: name.clone(), number: *number, event_bytes_max })
-        }));
+        let numbers: HashMap<BrokerName, Number> = self
+            .brokers
+            .iter()
+            .map(|(number, name)| (name.clone(), *number))
+            .collect();
+        self.admission
+            .open_for(numbers.iter().filter_map(|(name, number)| {
+                let broker = lowered.brokers.get(name)?;
+                let event_bytes_max = usize::try_from(broker.event_bytes_max).unwrap_or(usize::MAX);
+                Some(BrokerFacts {
+                    name: name.clone(),
+                    number: *number,
+                    event_bytes_max,
+                })
+            }));
         let mut wanted = HashMap::new();
         let mut filters = Vec::new();
-        for entry in self.registry.entries().filter(|entry| entry.kind == Kind::Trigger) {
+        for entry in self
+            .registry
+            .entries()
+            .filter(|entry| entry.kind == Kind::Trigger)
+        {
             let name = entry.trigger_name();
-            let Some(trigger) = lowered.triggers.get(&name) else { continue };
+            let Some(trigger) = lowered.triggers.get(&name) else {
+                continue;
+            };
             let broker = numbers.get(&trigger.broker).copied();
             for facts in facts_of(entry, trigger, broker, &lowered) {
                 wanted.insert(facts.number, Arc::new(facts));
@@ -72,15 +86,30 @@ impl Router {
         wanted: &HashMap<Number, Arc<LaneFacts>>,
         deleted: &HashSet<Number>,
     ) -> Result<(), Fault> {
-        let ended: Vec<Number> =
-            self.lanes.keys().filter(|number| !wanted.contains_key(number)).copied().collect();
+        let ended: Vec<Number> = self
+            .lanes
+            .keys()
+            .filter(|number| !wanted.contains_key(number))
+            .copied()
+            .collect();
         for number in ended {
-            let Some(placed) = self.lanes.remove(&number) else { continue };
+            let Some(placed) = self.lanes.remove(&number) else {
+                continue;
+            };
             let (to, outstanding) = oneshot::channel();
-            self.tell(placed.worker, ToWorker::Retire { number, outstanding: to }).await?;
+            self.tell(
+                placed.worker,
+                ToWorker::Retire {
+                    number,
+                    outstanding: to,
+                },
+            )
+            .await?;
             let outstanding = outstanding.await.map_err(|_| Fault::WorkerGone)?;
             if number & FORWARD == 0 {
-                outstanding.into_iter().for_each(|offset| self.holds.release(offset));
+                outstanding
+                    .into_iter()
+                    .for_each(|offset| self.holds.release(offset));
             } else {
                 self.books.close_forward(number);
             }
@@ -91,7 +120,9 @@ impl Router {
                 if let Some(state) = self.backlog.remove(&number)
                     && number & FORWARD == 0
                 {
-                    state.offsets().for_each(|offset| self.holds.release(offset));
+                    state
+                        .offsets()
+                        .for_each(|offset| self.holds.release(offset));
                 }
             }
         }
@@ -105,19 +136,32 @@ impl Router {
             Some(placed) if placed.facts == facts => return Ok(()),
             Some(placed) if placed.worker != worker => {
                 let (state, released) = oneshot::channel();
-                let release = ToWorker::Release { number, to: worker, state };
+                let release = ToWorker::Release {
+                    number,
+                    to: worker,
+                    state,
+                };
                 self.tell(placed.worker, release).await?;
                 released.await.map_err(|_| Fault::WorkerGone)?
             }
             Some(_) => None,
             None => self.backlog.remove(&number).map(Box::new),
         };
-        self.lanes.insert(number, Placed { worker, facts: Arc::clone(&facts) });
+        self.lanes.insert(
+            number,
+            Placed {
+                worker,
+                facts: Arc::clone(&facts),
+            },
+        );
         self.tell(worker, ToWorker::Put(facts, state)).await
     }
 
     async fn tell(&self, worker: usize, message: ToWorker) -> Result<(), Fault> {
-        self.workers[worker].send(message).await.map_err(|_| Fault::WorkerGone)
+        self.workers[worker]
+            .send(message)
+            .await
+            .map_err(|_| Fault::WorkerGone)
     }
 }
 

@@ -17,7 +17,10 @@ const SEGMENTS_AHEAD: u64 = 4;
 
 impl Router {
     pub(super) async fn look_after(&mut self) -> Result<(), Fault> {
-        self.registrar.expire().await.map_err(|_| Fault::LogStopped)?;
+        self.registrar
+            .expire()
+            .await
+            .map_err(|_| Fault::LogStopped)?;
         self.reclaim();
         Ok(())
     }
@@ -27,7 +30,7 @@ impl Router {
         let now = self.log.clock().wall();
         let usage = self.log.journal().usage();
         let segments = self.log.journal().segments();
-        let room_wanted = usage.segment_bytes * SEGMENTS_AHEAD;
+        let room_wanted = self.log.journal().facts().segment_bytes * SEGMENTS_AHEAD;
         let mut used = usage.bytes_used;
         let mut before = None;
         for segment in segments.iter().filter(|segment| segment.sealed) {

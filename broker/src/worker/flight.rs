@@ -94,7 +94,9 @@ struct Load {
 impl Worker {
     /// Sends one delivery of the lane in `slot`, which has counted it as in flight.
     pub(super) fn send(&mut self, slot: u32, delivery: Delivery, sink: &Rc<dyn Sink>) {
-        let Some(lane) = &self.lanes[slot as usize] else { return };
+        let Some(lane) = &self.lanes[slot as usize] else {
+            return;
+        };
         let facts = Arc::clone(&lane.facts);
         let destination = lane.destination;
         let load = match self.load(&facts, delivery.offset) {
@@ -103,7 +105,11 @@ impl Worker {
         };
         let now = self.log.clock().wall();
         let age = now.since(load.envelope.arrival);
-        if facts.terms.event_age_max.is_some_and(|age_max| age >= age_max) {
+        if facts
+            .terms
+            .event_age_max
+            .is_some_and(|age_max| age >= age_max)
+        {
             return self.bury(&facts, delivery, Cause::Expired, None);
         }
         let trace_parent = load.context.traceparent.map(|parent| parent.span_id);
@@ -127,7 +133,10 @@ impl Worker {
             lane.tally.attempts += 1;
         }
         let timeout = facts.terms.timeout;
-        let deadline = facts.terms.event_age_max.map(|age_max| load.envelope.arrival.after(age_max));
+        let deadline = facts
+            .terms
+            .event_age_max
+            .map(|age_max| load.envelope.arrival.after(age_max));
         let request = Request {
             destination: facts.destination.clone(),
             event: load.envelope.event,
@@ -150,7 +159,13 @@ impl Worker {
                 Err(_) => Answer::TimedOut.into(),
             };
             let latency = began.elapsed();
-            Landing::Answered(Box::new(Answered { number, delivery, sent, attempted, latency }))
+            Landing::Answered(Box::new(Answered {
+                number,
+                delivery,
+                sent,
+                attempted,
+                latency,
+            }))
         }));
     }
 
@@ -164,11 +179,22 @@ impl Worker {
             add = dead_letters::error_attributes(&dead);
         }
         let envelope = dead_letters::read_event(&mut self.reader, event_offset)?;
-        let context = envelope.context().map_err(|malformed| malformed.to_string())?;
-        if envelope.event.as_ref().attribute("knativearrivaltime").is_none() {
+        let context = envelope
+            .context()
+            .map_err(|malformed| malformed.to_string())?;
+        if envelope
+            .event
+            .as_ref()
+            .attribute("knativearrivaltime")
+            .is_none()
+        {
             add.push(("knativearrivaltime", rfc3339(envelope.arrival)));
         }
-        Ok(Load { envelope, context, add })
+        Ok(Load {
+            envelope,
+            context,
+            add,
+        })
     }
 
     /// The attempt's own span: a child of the sender's, or of a trace that all attempts of this
@@ -183,7 +209,11 @@ impl Worker {
                 trace_id[..8].copy_from_slice(&log_id.to_le_bytes());
                 trace_id[8..].copy_from_slice(&(offset.0 + 1).to_le_bytes());
                 let flags = u8::from(self.spans.wanted());
-                TraceParent { trace_id, span_id, flags }
+                TraceParent {
+                    trace_id,
+                    span_id,
+                    flags,
+                }
             }
         }
     }

@@ -21,9 +21,16 @@ pub(crate) enum ToWorker {
     /// A lane begins here, or its trigger is written differently.
     Put(Arc<LaneFacts>, Option<Box<LaneState>>),
     /// A lane ends: its trigger was deleted, and what is owed is cancelled.
-    Retire { number: Number, outstanding: oneshot::Sender<Vec<Offset>> },
+    Retire {
+        number: Number,
+        outstanding: oneshot::Sender<Vec<Offset>>,
+    },
     /// A lane goes to another worker, since its destination changed.
-    Release { number: Number, to: usize, state: oneshot::Sender<Option<Box<LaneState>>> },
+    Release {
+        number: Number,
+        to: usize,
+        state: oneshot::Sender<Option<Box<LaneState>>>,
+    },
     /// An answer for a lane that has moved here.
     Landed(Box<Answered>),
     /// How are things.
@@ -48,7 +55,9 @@ impl LaneState {
         let mut owed = self.owed;
         let due = self.due.into_iter().map(|delivery| delivery.offset);
         let parked = self.parked.into_iter().map(|(_, delivery)| delivery.offset);
-        std::iter::from_fn(move || owed.pop()).chain(due).chain(parked)
+        std::iter::from_fn(move || owed.pop())
+            .chain(due)
+            .chain(parked)
     }
 }
 
@@ -57,7 +66,10 @@ impl Worker {
         match message {
             ToWorker::Owed(owed) => self.owe(owed),
             ToWorker::Put(facts, state) => self.put(facts, state),
-            ToWorker::Retire { number, outstanding } => {
+            ToWorker::Retire {
+                number,
+                outstanding,
+            } => {
                 drop(outstanding.send(self.retire(number)));
             }
             ToWorker::Release { number, to, state } => {
@@ -72,7 +84,9 @@ impl Worker {
 
     fn owe(&mut self, owed: Vec<(Number, Offset)>) {
         for (number, offset) in owed {
-            let Some(&slot) = self.slots.get(&number) else { continue };
+            let Some(&slot) = self.slots.get(&number) else {
+                continue;
+            };
             if let Some(lane) = &mut self.lanes[slot as usize] {
                 if lane.owed.takes(offset) {
                     lane.owed.push(offset);
@@ -128,7 +142,9 @@ impl Worker {
     }
 
     fn fill(&mut self, slot: u32, state: LaneState) {
-        let Some(lane) = &mut self.lanes[slot as usize] else { return };
+        let Some(lane) = &mut self.lanes[slot as usize] else {
+            return;
+        };
         debug_assert!(lane.owed.is_empty(), "a lane is filled when it begins here");
         lane.owed = state.owed;
         lane.due = state.due.into();
@@ -194,12 +210,22 @@ impl Worker {
     /// Ends a lane, and says what was owed. What is in the air may still arrive; its answer no
     /// longer matters.
     fn retire(&mut self, number: Number) -> Vec<Offset> {
-        let in_the_air: Vec<Offset> =
-            self.airborne.iter().filter(|(whose, _)| *whose == number).map(|(_, at)| at).collect();
-        let Some((lane, parked)) = self.take_lane(number) else { return in_the_air };
+        let in_the_air: Vec<Offset> = self
+            .airborne
+            .iter()
+            .filter(|(whose, _)| *whose == number)
+            .map(|(_, at)| at)
+            .collect();
+        let Some((lane, parked)) = self.take_lane(number) else {
+            return in_the_air;
+        };
         self.retired.add(&lane.tally);
-        let state =
-            LaneState { owed: lane.owed, due: lane.due.into(), parked, ..LaneState::default() };
+        let state = LaneState {
+            owed: lane.owed,
+            due: lane.due.into(),
+            parked,
+            ..LaneState::default()
+        };
         state.offsets().chain(in_the_air).collect()
     }
 

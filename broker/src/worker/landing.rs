@@ -81,10 +81,20 @@ impl Worker {
 
     /// One step of a delivery whose answer is in.
     pub(super) fn answered(&mut self, answered: Answered) {
-        let Answered { number, mut delivery, sent, attempted, latency } = answered;
+        let Answered {
+            number,
+            mut delivery,
+            sent,
+            attempted,
+            latency,
+        } = answered;
         // The trigger was deleted meanwhile: what was owed is cancelled, whatever came back.
-        let Some(&slot) = self.slots.get(&number) else { return };
-        let Some(lane) = &self.lanes[slot as usize] else { return };
+        let Some(&slot) = self.slots.get(&number) else {
+            return;
+        };
+        let Some(lane) = &self.lanes[slot as usize] else {
+            return;
+        };
         let facts = Arc::clone(&lane.facts);
         let now = self.log.clock().wall();
         let attempt = delivery.attempt();
@@ -92,7 +102,13 @@ impl Worker {
         let chance = self.rng.chance();
         let next = next_step(&facts.terms, attempt, age, &attempted.answer, chance);
         self.trace_attempt(&facts, &sent, attempt, latency, &attempted.answer, next);
-        let record = record(&attempted, &sent, latency, &delivery, matches!(next, Next::GiveUp(_)));
+        let record = record(
+            &attempted,
+            &sent,
+            latency,
+            &delivery,
+            matches!(next, Next::GiveUp(_)),
+        );
         match next {
             Next::Settle => match reply(attempted.answer) {
                 Some(reply) if !facts.is_forward() => {
@@ -133,13 +149,16 @@ impl Worker {
     }
 
     fn park(&mut self, slot: u32, delivery: Delivery, wait: Duration) {
-        let Some(lane) = &mut self.lanes[slot as usize] else { return };
+        let Some(lane) = &mut self.lanes[slot as usize] else {
+            return;
+        };
         lane.in_flight -= 1;
         lane.parked += 1;
         if lane.parked == 1 {
             self.lanes_parked += 1;
         }
-        self.timers.park(lane.facts.number, delivery, Instant::now() + wait);
+        self.timers
+            .park(lane.facts.number, delivery, Instant::now() + wait);
     }
 
     /// Writes down a delivery that its destination took.
@@ -169,8 +188,12 @@ impl Worker {
     /// Counts a delivery that arrived.
     fn landed(&mut self, number: Number, sent: &Sent, count: impl FnOnce(&mut crate::lane::Tally)) {
         let end_to_end = self.log.clock().wall().since(sent.arrival);
-        let Some(&slot) = self.slots.get(&number) else { return };
-        let Some(lane) = &mut self.lanes[slot as usize] else { return };
+        let Some(&slot) = self.slots.get(&number) else {
+            return;
+        };
+        let Some(lane) = &mut self.lanes[slot as usize] else {
+            return;
+        };
         lane.in_flight -= 1;
         count(&mut lane.tally);
         if let Some(destination) = &mut self.destinations[lane.destination as usize] {
@@ -190,7 +213,7 @@ impl Worker {
         let hops = sent.hops.saturating_add(1);
         let refused = if hops > self.limits.hops_max {
             Some(Cause::Loop)
-        } else if reply.wire_len() > facts.event_bytes_max {
+        } else if reply.as_ref().wire_len() > facts.event_bytes_max {
             Some(Cause::Reply)
         } else {
             None
@@ -199,26 +222,50 @@ impl Worker {
             delivery.history.get_or_insert_default().push(attempt);
             return self.bury(facts, delivery, cause, Some(reply));
         }
-        let context = Context { hops, traceparent: Some(sent.trace), ..Context::default() };
+        let context = Context {
+            hops,
+            traceparent: Some(sent.trace),
+            ..Context::default()
+        };
         let now = self.log.clock().wall();
         let event = envelope::record(facts.broker_number, now, &context, &reply);
         let mut settled = Settled::default();
         settled.push(self.settlement(facts.number, &delivery, &attempt));
-        let Some(settled) = settled.take() else { return };
+        let Some(settled) = settled.take() else {
+            return;
+        };
         self.bytes_in_flight += reply.stored().len();
         let (log, number) = (self.log.clone(), facts.number);
         self.flights.push(Box::pin(async move {
             let end = log.append_reply(event, settled).await;
-            Landing::Stored(Box::new(Stored { number, delivery, attempt, reply, sent, end }))
+            Landing::Stored(Box::new(Stored {
+                number,
+                delivery,
+                attempt,
+                reply,
+                sent,
+                end,
+            }))
         }));
     }
 
     /// A reply was stored with its settlement, or can't be.
     fn stored(&mut self, stored: Stored) -> Result<(), Fault> {
-        let Stored { number, mut delivery, attempt, reply, sent, end } = stored;
+        let Stored {
+            number,
+            mut delivery,
+            attempt,
+            reply,
+            sent,
+            end,
+        } = stored;
         self.bytes_in_flight -= reply.stored().len();
-        let Some(&slot) = self.slots.get(&number) else { return Ok(()) };
-        let Some(lane) = &self.lanes[slot as usize] else { return Ok(()) };
+        let Some(&slot) = self.slots.get(&number) else {
+            return Ok(());
+        };
+        let Some(lane) = &self.lanes[slot as usize] else {
+            return Ok(());
+        };
         let facts = Arc::clone(&lane.facts);
         match end {
             Ok(_) => {
@@ -361,5 +408,12 @@ fn record(
         _ => Bytes::copy_from_slice(body),
     };
     let latency_ms = u32::try_from(latency.as_millis()).unwrap_or(u32::MAX);
-    Attempt { started: sent.started, latency_ms, verdict, status, text, body }
+    Attempt {
+        started: sent.started,
+        latency_ms,
+        verdict,
+        status,
+        text,
+        body,
+    }
 }

@@ -14,9 +14,9 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 
-use futures_util::stream::{FuturesUnordered, StreamExt};
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use journal::{Offset, Reader, Record, WallTime};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
@@ -31,8 +31,8 @@ use crate::lane::{Lane, Tally, Turn};
 use crate::limits::Limits;
 use crate::log::Log;
 use crate::records::dead::Dead;
-use crate::records::{FORWARD, Number, envelope};
 use crate::records::settled::Settled;
+use crate::records::{FORWARD, Number, envelope};
 use crate::rng::Rng;
 use crate::sink::Sink;
 use crate::trace::Spans;
@@ -92,7 +92,15 @@ pub(crate) struct Parts {
 
 impl Worker {
     pub(crate) fn new(parts: Parts) -> Self {
-        let Parts { index, log, limits, spans, seed, inbox, peers } = parts;
+        let Parts {
+            index,
+            log,
+            limits,
+            spans,
+            seed,
+            inbox,
+            peers,
+        } = parts;
         Self {
             index,
             reader: log.journal().reader(),
@@ -198,9 +206,15 @@ impl Worker {
             {
                 return false;
             }
-            let Some(slot) = self.ready.pop_front() else { return false };
+            let Some(slot) = self.ready.pop_front() else {
+                return false;
+            };
             let free = self.limits.in_flight_max - self.flights.len();
-            let requests = if free <= self.ready.len() { 1 } else { TURN_REQUESTS_MAX.min(free) };
+            let requests = if free <= self.ready.len() {
+                1
+            } else {
+                TURN_REQUESTS_MAX.min(free)
+            };
             self.turn(slot, requests, sink);
         }
         true
@@ -210,7 +224,9 @@ impl Worker {
     fn turn(&mut self, slot: u32, requests: usize, sink: &Rc<dyn Sink>) {
         let parked_max = self.parked_share();
         for _ in 0..requests {
-            let Some(lane) = &mut self.lanes[slot as usize] else { return };
+            let Some(lane) = &mut self.lanes[slot as usize] else {
+                return;
+            };
             lane.queued = false;
             if lane.turn(parked_max) == Turn::Rest {
                 return;
@@ -249,7 +265,9 @@ impl Worker {
     /// Moves deliveries whose time has come to their lanes.
     fn wake_due(&mut self, now: Instant) {
         while let Some((number, delivery)) = self.timers.take_due(now) {
-            let Some(&slot) = self.slots.get(&number) else { continue };
+            let Some(&slot) = self.slots.get(&number) else {
+                continue;
+            };
             if let Some(lane) = &mut self.lanes[slot as usize] {
                 lane.parked -= 1;
                 lane.due.push_back(delivery);
@@ -302,14 +320,25 @@ impl Worker {
     pub(crate) fn oldest_offsets(&self) -> HashMap<Number, Offset> {
         let mut oldest: HashMap<Number, Offset> = HashMap::new();
         let mut see = |number: Number, offset: Offset| {
-            oldest.entry(number).and_modify(|old| *old = offset.min(*old)).or_insert(offset);
+            oldest
+                .entry(number)
+                .and_modify(|old| *old = offset.min(*old))
+                .or_insert(offset);
         };
         for lane in self.each_lane() {
             let due = lane.due.iter().map(|delivery| delivery.offset);
-            lane.owed.peek().into_iter().chain(due).for_each(|offset| see(lane.facts.number, offset));
+            lane.owed
+                .peek()
+                .into_iter()
+                .chain(due)
+                .for_each(|offset| see(lane.facts.number, offset));
         }
-        self.timers.iter().for_each(|(number, delivery)| see(number, delivery.offset));
-        self.airborne.iter().for_each(|(number, offset)| see(number, offset));
+        self.timers
+            .iter()
+            .for_each(|(number, delivery)| see(number, delivery.offset));
+        self.airborne
+            .iter()
+            .for_each(|(number, offset)| see(number, offset));
         oldest
     }
 

@@ -27,7 +27,12 @@ struct Parked {
 impl Timers {
     pub(super) fn park(&mut self, number: Number, delivery: Delivery, due: Instant) {
         self.sequence += 1;
-        self.heap.push(Reverse(Parked { due, sequence: self.sequence, number, delivery }));
+        self.heap.push(Reverse(Parked {
+            due,
+            sequence: self.sequence,
+            number,
+            delivery,
+        }));
     }
 
     /// When the first one is due.
@@ -39,21 +44,28 @@ impl Timers {
         if self.next()? > now {
             return None;
         }
-        self.heap.pop().map(|Reverse(parked)| (parked.number, parked.delivery))
+        self.heap
+            .pop()
+            .map(|Reverse(parked)| (parked.number, parked.delivery))
     }
 
     /// Takes all of one lane out, with when each is due.
     pub(super) fn take_lane(&mut self, number: Number) -> Vec<(Instant, Delivery)> {
         let all = std::mem::take(&mut self.heap).into_vec();
-        let (mine, others): (Vec<_>, Vec<_>) =
-            all.into_iter().partition(|Reverse(parked)| parked.number == number);
+        let (mine, others): (Vec<_>, Vec<_>) = all
+            .into_iter()
+            .partition(|Reverse(parked)| parked.number == number);
         self.heap = others.into();
-        mine.into_iter().map(|Reverse(parked)| (parked.due, parked.delivery)).collect()
+        mine.into_iter()
+            .map(|Reverse(parked)| (parked.due, parked.delivery))
+            .collect()
     }
 
     /// All that is parked: whose it is, and what.
     pub(super) fn iter(&self) -> impl Iterator<Item = (Number, &Delivery)> {
-        self.heap.iter().map(|Reverse(parked)| (parked.number, &parked.delivery))
+        self.heap
+            .iter()
+            .map(|Reverse(parked)| (parked.number, &parked.delivery))
     }
 }
 

@@ -1,0 +1,232 @@
+//! Every layout survives its round trip, and no bytes make reading panic.
+
+use bytes::Bytes;
+use event::Event;
+use journal::{Offset, Record, Stored, WallTime};
+use proptest::prelude::*;
+
+use super::attempt::{Attempt, Verdict};
+use super::dead::Dead;
+use super::envelope::{Context, Envelope};
+use super::parked::Parked;
+use super::routed::{self, Routed};
+use super::settled::{self, Settled, Settlement};
+use super::trigger_set::{self, Kind, Op};
+use super::{Cause, Outcome, Why, envelope};
+use crate::trace::TraceParent;
+
+/// As the journal would give a record back.
+fn stored(record: &Record) -> Stored {
+    let Record {
+        kind,
+        version,
+        tag,
+        body,
+    } = record.clone();
+    Stored {
+        offset: Offset(77),
+        kind,
+        version,
+        tag,
+        body,
+    }
+}
+
+fn event() -> Event {
+    Event::build("o-1", "/shop", "com.example.order.placed")
+        .subject("ä")
+        .data(b"{\"n\":1e400}".to_vec())
+        .finish()
+        .unwrap()
+}
+
+fn attempts() -> impl Strategy<Value = Vec<Attempt>> {
+    let verdict = prop::sample::select(vec![
+        Verdict::Said,
+        Verdict::Garbled,
+        Verdict::NotAnEvent,
+        Verdict::TimedOut,
+        Verdict::Unreachable,
+        Verdict::Took,
+    ]);
+    let body = prop::sample::select(vec![&b""[..], b"no", b"no", b"later"]);
+    let attempt = (
+        any::<u64>(),
+        any::<u32>(),
+        verdict,
+        1u16..,
+        "\\PC{0,9}",
+        body,
+    )
+        .prop_map(
+            |(started, latency_ms, verdict, status, text, body)| Attempt {
+                started: WallTime(started),
+                latency_ms,
+                verdict,
+                status: (status % 2 == 0).then_some(status),
+                text: text.into(),
+                body: Bytes::from_static(body),
+            },
+        );
+    prop::collection::vec(attempt, 0..6)
+}
+
+proptest! {
+    #[test]
+    fn routed(start in 0u64..1 << 40, steps: Vec<(u16, Vec<u16>)>) {
+        let mut routed = Routed::default();
+        let mut expected = Vec::new();
+        let mut offset = start;
+        for (step, numbers) in steps {
+            offset += u64::from(step);
+            let mut numbers: Vec<u32> = numbers.into_iter().map(u32::from).collect();
+            numbers.sort_unstable();
+            routed.push(Offset(start), Offset(offset), &numbers);
+            expected.push((Offset(offset), numbers));
+        }
+        let end = Offset(offset + 1);
+        let mut read = Vec::new();
+        let record = stored(&routed.record(Offset(start), end));
+        let range = routed::read(&record, |offset, numbers| read.push((offset, numbers.to_vec())));
+        prop_assert_eq!(range, Ok(Offset(start)..end));
+        prop_assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn settled(entries: Vec<(u32, u64, u32, u16, u64)>) {
+        let outcomes = [
+            Outcome::Delivered,
+            Outcome::Dead(Cause::Quota),
+            Outcome::Cancelled(Why::Deleted),
+        ];
+        let settlements: Vec<Settlement> = entries
+            .into_iter()
+            .map(|(number, offset, latency_ms, status, at)| Settlement {
+                number,
+                offset: Offset(offset),
+                outcome: outcomes[offset as usize % outcomes.len()],
+                attempt: latency_ms,
+                status,
+                latency_ms,
+                at: WallTime(at),
+            })
+            .collect();
+        let mut settled = Settled::default();
+        settlements.iter().for_each(|settlement| settled.push(*settlement));
+        let record = settled.take();
+        prop_assert_eq!(record.is_some(), !settlements.is_empty());
+        prop_assert!(settled.take().is_none(), "taken once");
+        let mut read = Vec::new();
+        if let Some(record) = record {
+            let whole = settled::read(&stored(&record), |settlement| read.push(settlement));
+            prop_assert_eq!(whole, Ok(()));
+        }
+        prop_assert_eq!(read, settlements);
+    }
+
+    #[test]
+    fn parked(number: u32, offset: u64, attempt: u32, due: u64, failed in attempts()) {
+        let Some(failed) = failed.into_iter().next() else { return Ok(()) };
+        let parked = Parked { number, offset: Offset(offset), attempt, due: WallTime(due), failed };
+        prop_assert_eq!(Parked::read(&stored(&parked.record())), Ok(parked));
+    }
+
+    #[test]
+    fn dead(number: u32, offset: u64, forwarded: bool, attempts in attempts(), reply: bool) {
+        let dead = Dead {
+            number,
+            uid: [7; 16],
+            offset: Offset(offset),
+            cause: Cause::Loop,
+            forwarded,
+            at: WallTime(5),
+            namespace: "shop".into(),
+            name: "billing".into(),
+            broker: "shop/default".into(),
+            destination: "http://127.0.0.1:1/ä".into(),
+            attempts,
+            reply: reply.then(|| event().stored().clone()),
+        };
+        prop_assert_eq!(Dead::read(&stored(&dead.record())), Ok(dead));
+    }
+
+    #[test]
+    fn envelope(
+        arrival: u64,
+        hops: u8,
+        principal: Option<String>,
+        tracestate: Option<String>,
+        forwarded: Vec<(String, Vec<u8>)>,
+        traced: bool,
+    ) {
+        let traceparent =
+            traced.then_some(TraceParent { trace_id: [1; 16], span_id: [2; 8], flags: 1 });
+        let context = Context { traceparent, tracestate, principal, hops, forwarded };
+        let record = envelope::record(9, WallTime(arrival), &context, &event());
+        let read = Envelope::read(&stored(&record)).unwrap();
+        prop_assert_eq!(read.broker, 9);
+        prop_assert_eq!(read.arrival, WallTime(arrival));
+        prop_assert_eq!(read.event.stored(), event().stored());
+        prop_assert_eq!(read.context(), Ok(context));
+    }
+
+    #[test]
+    fn arbitrary_bodies_are_malformed_and_nothing_worse(kind in 1u8..12, body: Vec<u8>) {
+        let record =
+            Stored { offset: Offset(1), kind, version: 1, tag: 0, body: Bytes::from(body) };
+        drop(Envelope::read(&record).and_then(|envelope| envelope.context()));
+        drop(routed::read(&record, |_, _| ()));
+        drop(settled::read(&record, |_| ()));
+        drop(Parked::read(&record));
+        drop(Dead::read(&record));
+        drop(trigger_set::read(&record));
+    }
+}
+
+#[test]
+fn a_large_change_is_written_in_parts_and_the_last_says_so() {
+    let put = |number| Op::Put {
+        number,
+        uid: [3; 16],
+        kind: Kind::Trigger,
+        detached: Some(WallTime(8)),
+        resource: "x".repeat(300_000),
+    };
+    let mut ops: Vec<Op> = (1..=9).map(put).collect();
+    ops.push(Op::Detach {
+        number: 1,
+        since: WallTime(4),
+    });
+    ops.push(Op::Attach { number: 2 });
+    ops.push(Op::Delete { number: 3 });
+    let records = trigger_set::records(6, true, 40, &ops);
+    assert_eq!(records.len(), 3);
+    let mut read = Vec::new();
+    for (index, record) in records.iter().enumerate() {
+        let part = trigger_set::read(&stored(record)).unwrap();
+        assert_eq!(part.last, index == 2);
+        assert_eq!(part.snapshot, index == 0);
+        assert_eq!((part.revision, part.next_number), (6, 40));
+        read.extend(part.ops);
+    }
+    assert_eq!(read, ops);
+}
+
+#[test]
+fn every_outcome_has_a_code_of_its_own() {
+    let dead = super::CAUSES.iter().map(|(cause, _)| Outcome::Dead(*cause));
+    let others = [
+        Outcome::Delivered,
+        Outcome::Cancelled(Why::Deleted),
+        Outcome::Cancelled(Why::Dropped),
+    ];
+    let mut codes: Vec<u8> = Vec::new();
+    for outcome in dead.chain(others) {
+        assert_eq!(Outcome::from_code(outcome.code()), Some(outcome));
+        codes.push(outcome.code());
+    }
+    codes.sort_unstable();
+    codes.dedup();
+    assert_eq!(codes.len(), super::CAUSES.len() + 3);
+    assert_eq!(Outcome::from_code(200), None);
+}
