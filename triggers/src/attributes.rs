@@ -23,6 +23,20 @@ pub trait Attributes {
     fn ty(&self) -> &str;
 }
 
+impl Attributes for event::EventRef<'_> {
+    fn attribute(&self, name: &str) -> Option<Cow<'_, str>> {
+        event::EventRef::attribute(self, name).map(|value| value.text())
+    }
+
+    fn source(&self) -> &str {
+        event::EventRef::source(self)
+    }
+
+    fn ty(&self) -> &str {
+        event::EventRef::ty(self)
+    }
+}
+
 macro_rules! attributes_of_a_map {
     ($map:ident, $text:ty) => {
         /// For tests and tools: an attribute that isn't in the map is absent, and a missing

@@ -214,7 +214,7 @@ fn see(files: Vec<File>) -> Seen {
                         .clone()
                         .expect("what was read from a file has a place");
                     if seen.stands(key.clone(), place) {
-                        seen.good.insert(key, (resource, Arc::clone(&path)));
+                        seen.good.insert(key, (*resource, Arc::clone(&path)));
                     }
                 }
             }

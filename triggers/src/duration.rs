@@ -100,7 +100,7 @@ fn guess(text: &str) -> Option<String> {
     let number: u64 = number.parse().ok()?;
     Some(match unit.trim() {
         "MS" | "MILLIS" | "MILLISECONDS" => iso(Duration::from_millis(number)),
-        "S" | "SEC" | "SECS" | "SECOND" | "SECONDS" => format!("PT{number}S"),
+        "" | "S" | "SEC" | "SECS" | "SECOND" | "SECONDS" => format!("PT{number}S"),
         "M" | "MIN" | "MINS" | "MINUTE" | "MINUTES" => format!("PT{number}M"),
         "H" | "HOUR" | "HOURS" => format!("PT{number}H"),
         "D" | "DAY" | "DAYS" => format!("P{number}D"),

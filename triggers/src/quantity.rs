@@ -121,6 +121,7 @@ mod tests {
             -1 -> is "-1", write a whole amount of bytes such as 10Gi, 512Mi or 65536
             99999999Ti -> is "99999999Ti", it must be less than 8388608Ti
             ten -> is "ten", write a whole amount of bytes such as 10Gi, 512Mi or 65536
-            5g -> is "5g", write 5Gi"#]].assert_eq(&lines.join("\n"));
+            5g -> is "5g", write 5Gi"#]]
+        .assert_eq(&lines.join("\n"));
     }
 }

@@ -77,7 +77,7 @@ fn event() -> impl Strategy<Value = Event> {
 
 const TRIGGERS: usize = 150;
 const EVENTS: usize = 150;
-const CASES: u32 = 50;
+const CASES: u32 = 200;
 /// The number, so that nobody lowers one of the above without noticing.
 const _: () = assert!(1_000_000 <= TRIGGERS * EVENTS * CASES as usize);
 

@@ -9,6 +9,7 @@ use super::terms::{Backoff, BackoffPolicy, Format, Replies, Terms};
 use crate::duration;
 use crate::problem::{At, Faults, Wrong};
 use crate::written::delivery as written;
+use crate::written::node::TextOrNumber;
 
 /// The most requests one trigger may have under way: the node's own cap (DESIGN §3).
 pub(crate) const MAX_IN_FLIGHT_MAX: u32 = 4096;
@@ -42,8 +43,8 @@ impl Delivery {
         let Some(written) = written else {
             return Delivery::default();
         };
-        let mut duration_of = |name: &str, text: Option<&String>, least: Duration| {
-            let text = text?;
+        let mut duration_of = |name: &str, text: Option<&TextOrNumber>, least: Duration| {
+            let text = &text?.0;
             let read = duration::parse(text).and_then(|value| match value {
                 value if value < least => {
                     let cure = format!("it must be at least {}", duration::iso(least));

@@ -55,6 +55,18 @@ impl Destination {
     pub fn parse(uri: &str) -> Result<Destination, Wrong> {
         let found = || format!("is {uri:?}");
         let wrong = |cure: &str| Wrong::new(found(), cure);
+        // First of all, so that no other message repeats what may be a password.
+        let after_scheme = uri.split_once("://").map_or(uri, |(_, rest)| rest);
+        if after_scheme
+            .split(['/', '?', '#'])
+            .next()
+            .is_some_and(|authority| authority.contains('@'))
+        {
+            return Err(Wrong::new(
+                "has a user or password in it",
+                "remove what stands before the @: credentials do not belong in an address",
+            ));
+        }
         if URI_BYTES_MAX < uri.len() {
             let found = format!("is {} bytes long", uri.len());
             return Err(Wrong::new(
@@ -89,7 +101,9 @@ impl Destination {
                 return Err(wrong("write an address such as http://127.0.0.1:8081/"));
             }
             None => {
-                return Err(wrong(&format!("begin it with http://, such as http://{uri}")));
+                return Err(wrong(&format!(
+                    "begin it with http://, such as http://{uri}"
+                )));
             }
         };
         if uri.contains('#') {
@@ -103,13 +117,6 @@ impl Destination {
         }
         let split = rest.find(['/', '?']).unwrap_or(rest.len());
         let (authority, path_and_query) = rest.split_at(split);
-        if authority.contains('@') {
-            // What was found isn't repeated: it may hold a password.
-            return Err(Wrong::new(
-                "has a user or password in it",
-                "remove what stands before the @: credentials do not belong in an address",
-            ));
-        }
         let (host, port) = host_and_port(authority)
             .ok_or_else(|| wrong("write a host and a port, such as http://127.0.0.1:8081/"))?;
         let host = host.to_ascii_lowercase();
@@ -231,6 +238,9 @@ mod tests {
             "http://h:99999/",
             "http://h:+80/",
             "http://u:p@h/",
+            "https://u:p@h/x y",
+            "u:p@h",
+            "http://h/a@b",
             "http://h/#f",
             "http://h/a b",
             "http://h/é",
@@ -268,6 +278,9 @@ mod tests {
             http://h:99999/ -> is "http://h:99999/", write a host and a port, such as http://127.0.0.1:8081/
             http://h:+80/ -> is "http://h:+80/", write a host and a port, such as http://127.0.0.1:8081/
             http://u:p@h/ -> has a user or password in it, remove what stands before the @: credentials do not belong in an address
+            https://u:p@h/x y -> has a user or password in it, remove what stands before the @: credentials do not belong in an address
+            u:p@h -> has a user or password in it, remove what stands before the @: credentials do not belong in an address
+            http://h/a@b -> h 80 /a@b http://h/a@b
             http://h/#f -> is "http://h/#f", remove the fragment (#): it is never sent
             http://h/a b -> is "http://h/a b", write %20 for a space, or remove it
             http://h/é -> is "http://h/é", percent-encode 'é'

@@ -188,8 +188,8 @@ pub(crate) fn node(spec: &written::NodeSpec, at: At<'_>, faults: &mut Faults) ->
         limits,
         shutdown_grace: spec
             .shutdown_grace
-            .as_deref()
-            .and_then(|text| faults.take(at.key("shutdownGrace"), duration::parse(text)))
+            .as_ref()
+            .and_then(|text| faults.take(at.key("shutdownGrace"), duration::parse(&text.0)))
             .unwrap_or(default.shutdown_grace),
     }
 }
@@ -202,18 +202,24 @@ fn storage(written: &written::Storage, at: At<'_>, faults: &mut Faults) -> Stora
     let segment_bytes = bytes(
         "segmentBytes",
         &written.segment_bytes,
-        MI,
+        (MI, ""),
         GI,
         default.segment_bytes,
     );
     let bytes_max = bytes(
         "maxBytes",
         &written.max_bytes,
-        segment_bytes * SEGMENTS_MIN,
+        (segment_bytes * SEGMENTS_MIN, ", four times segmentBytes"),
         u64::MAX,
         default.bytes_max,
     );
-    let free_min = bytes("minFree", &written.min_free, 0, u64::MAX, default.free_min);
+    let free_min = bytes(
+        "minFree",
+        &written.min_free,
+        (0, ""),
+        u64::MAX,
+        default.free_min,
+    );
     if !segment_bytes.is_multiple_of(4096) {
         let found = format!("is {segment_bytes}");
         faults.add(
@@ -226,7 +232,7 @@ fn storage(written: &written::Storage, at: At<'_>, faults: &mut Faults) -> Stora
     let retention = written
         .retention
         .as_ref()
-        .and_then(|retention| retention.events.as_deref());
+        .and_then(|retention| retention.events.as_ref());
     let path = match written.path.as_deref() {
         Some("") => {
             faults.add(
@@ -256,7 +262,7 @@ fn storage(written: &written::Storage, at: At<'_>, faults: &mut Faults) -> Stora
         free_min,
         segment_bytes,
         retention: retention
-            .and_then(|text| faults.take(retention_at.key("events"), duration::parse(text)))
+            .and_then(|text| faults.take(retention_at.key("events"), duration::parse(&text.0)))
             .unwrap_or(default.retention),
     }
 }
@@ -267,7 +273,7 @@ fn limits(written: &written::Limits, at: At<'_>, faults: &mut Faults) -> Limits 
     let event_bytes = amount(
         at.key("eventBytes"),
         &written.event_bytes,
-        64 << 10,
+        (64 << 10, ""),
         64 * MI,
         faults,
     )
@@ -276,7 +282,7 @@ fn limits(written: &written::Limits, at: At<'_>, faults: &mut Faults) -> Limits 
     let batch_bytes = amount(
         at.key("batchBytes"),
         &written.batch_bytes,
-        event_bytes,
+        (event_bytes, ", which is eventBytes"),
         64 * MI,
         faults,
     )
@@ -342,7 +348,7 @@ fn telemetry(written: &written::Telemetry, at: At<'_>, faults: &mut Faults) -> T
 fn amount(
     at: At<'_>,
     written: &Option<written::TextOrNumber>,
-    least: u64,
+    (least, why): (u64, &str),
     most: u64,
     faults: &mut Faults,
 ) -> Option<u64> {
@@ -350,7 +356,7 @@ fn amount(
     let read = quantity::parse(text).and_then(|bytes| match bytes {
         bytes if bytes < least => Err(Wrong::new(
             format!("is {text}"),
-            format!("it must be at least {}", quantity::text(least)),
+            format!("it must be at least {}{why}", quantity::text(least)),
         )),
         bytes if most < bytes => Err(Wrong::new(
             format!("is {text}"),

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::yaml::decode::TextOrNumber;
+
 /// Knative's delivery fields (contract §5).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -14,19 +16,19 @@ pub struct Delivery {
     pub retry: Option<i64>,
     /// How long an attempt may take, ISO 8601.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub timeout: Option<String>,
+    pub timeout: Option<TextOrNumber>,
     /// `linear` or `exponential`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub backoff_policy: Option<String>,
     /// ISO 8601.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub backoff_delay: Option<String>,
+    pub backoff_delay: Option<TextOrNumber>,
     /// The longest wait between two attempts, ISO 8601.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub backoff_max: Option<String>,
+    pub backoff_max: Option<TextOrNumber>,
     /// The longest `Retry-After` that is heeded, ISO 8601; `PT0S` ignores it.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub retry_after_max: Option<String>,
+    pub retry_after_max: Option<TextOrNumber>,
     /// `json` or `binary`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub format: Option<String>,

@@ -309,13 +309,28 @@ impl RawMetadata {
     }
 }
 
-/// The cure for a field that exists elsewhere, but not in this version or not in this place.
-/// `known` are the fields of the map it was found in.
-pub(crate) fn unsupported(field: &str, known: &[&str]) -> Option<&'static str> {
+/// What is wrong with a field that exists elsewhere, and the cure. `known` are the fields of
+/// the map it was found in.
+pub(crate) fn misplaced(
+    field: &str,
+    known: &[&str],
+) -> Option<(&'static str, std::borrow::Cow<'static, str>)> {
     let beside = |sibling: &str| known.contains(&sibling);
-    Some(match field {
+    let later = "is not supported by this version";
+    if known == ["attributes"] {
+        let cure = match field {
+            "exact" | "prefix" | "suffix" | "all" | "any" | "not" | "cesql" => {
+                format!(
+                    "it belongs in the list filters beside filter: write filters, and under it - {field}:"
+                )
+            }
+            _ => format!("write attributes between: filter: {{attributes: {{{field}: ...}}}}"),
+        };
+        return Some(("is in the wrong place", cure.into()));
+    }
+    let cure = match field {
         "ref" if beside("uri") => {
-            "without Kubernetes nothing resolves it: write uri with the address, such as uri: http://127.0.0.1:8081/"
+            "without Kubernetes nothing resolves it: write the address, such as uri: http://127.0.0.1:8081/"
         }
         "CACerts" | "audience" if beside("uri") => {
             "remove it: TLS and identity come with a later version"
@@ -329,11 +344,7 @@ pub(crate) fn unsupported(field: &str, known: &[&str]) -> Option<&'static str> {
         "sql" if beside("exact") => {
             "write one of exact, prefix, suffix, all, any and not: CESQL comes with a later version"
         }
-        "exact" | "prefix" | "suffix" | "all" | "any" | "not" | "cesql"
-            if known == ["attributes"] =>
-        {
-            "it belongs in the list spec.filters: write filters, and under it - exact: {type: ...}"
-        }
         _ => return None,
-    })
+    };
+    Some((later, cure.into()))
 }

@@ -17,7 +17,7 @@ pub struct NodeSpec {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limits: Option<Limits>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub shutdown_grace: Option<String>,
+    pub shutdown_grace: Option<TextOrNumber>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -50,7 +50,7 @@ pub struct Storage {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct Retention {
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub events: Option<String>,
+    pub events: Option<TextOrNumber>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -109,8 +109,13 @@ impl de::Error for Error {
     }
 
     fn unknown_field(field: &str, expected: &'static [&'static str]) -> Error {
-        let mut error = match crate::written::unsupported(field, expected) {
-            Some(cure) => Error::new("is not supported by this version", cure),
+        let mut error = match crate::written::misplaced(field, expected) {
+            Some((found, cure)) => {
+                let mut error = Error::new(found, cure);
+                // An address by reference isn't a missing address as well.
+                error.meant = (field == "ref").then(|| "uri".to_owned());
+                error
+            }
             None => match nearest(field, expected) {
                 Some(meant) => {
                     let mut error =
@@ -146,7 +151,9 @@ pub(crate) fn nearest<'a>(word: &str, expected: &[&'a str]) -> Option<&'a str> {
             )
         })
         .filter(|(distance, candidate)| {
-            *distance <= 2 && *distance * 2 < candidate.len().min(word.len()) + 1
+            let shorter = candidate.len().min(word.len());
+            let begins_alike = 4 <= shorter && word.as_bytes()[..4] == candidate.as_bytes()[..4];
+            *distance * 2 <= shorter && *distance <= if begins_alike { 3 } else { 2 }
         })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
@@ -284,6 +291,10 @@ impl<'de> Deserializer<'de> for &'de Node {
 
     fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match &self.value {
+            _ if self.is_null() => Err(Error::new(
+                "is empty",
+                "write its items under it, each after a dash, or remove it",
+            )),
             Value::List(items) => visitor.visit_seq(Items {
                 items: items.iter().enumerate(),
             }),
@@ -296,6 +307,10 @@ impl<'de> Deserializer<'de> for &'de Node {
 
     fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match &self.value {
+            _ if self.is_null() => Err(Error::new(
+                "is empty",
+                "write its fields under it, or remove it",
+            )),
             Value::Map(entries) => visitor.visit_map(Entries {
                 entries: entries.iter(),
                 current: None,
@@ -309,11 +324,17 @@ impl<'de> Deserializer<'de> for &'de Node {
 
     fn deserialize_struct<V: Visitor<'de>>(
         self,
-        _: &'static str,
+        name: &'static str,
         _: &'static [&'static str],
         visitor: V,
     ) -> Result<V::Value, Error> {
-        self.deserialize_map(visitor)
+        match self.text() {
+            Some(uri) if name == "Destination" => Err(Error::new(
+                format!("is {}", describe(self)),
+                format!("write {{uri: {uri}}}"),
+            )),
+            _ => self.deserialize_map(visitor),
+        }
     }
 
     fn deserialize_newtype_struct<V: Visitor<'de>>(
@@ -387,7 +408,8 @@ impl<'de> de::MapAccess<'de> for Entries<'de> {
     }
 }
 
-/// A quantity or address as written: text, or a number whose digits are the text.
+/// A quantity or duration as written: text, or a number whose digits are the text. What it
+/// must look like is told when it is read.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(transparent)]
 pub struct TextOrNumber(pub String);

@@ -5,9 +5,9 @@
 //! Aliases are expanded, within [`NODES_MAX`] and [`DEPTH_MAX`]; merge keys and tags are
 //! refused.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 
-use serde_saphyr::granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span};
+use serde_saphyr::granit_parser::{Event, Options, Parser, ScalarStyle, ScanError, Span, Tag};
 
 use crate::problem::Step;
 
@@ -104,7 +104,8 @@ enum Open {
     List(Vec<Node>),
     Map {
         entries: Vec<(Key, Node)>,
-        seen: HashSet<String>,
+        /// Each key and its line.
+        seen: HashMap<String, u32>,
         key: Option<Key>,
         /// The key waiting for its value was given before: its value is dropped.
         again: bool,
@@ -166,13 +167,8 @@ impl Builder {
         let (line, column) = self.place(span);
         match event {
             Event::Scalar(text, style, anchor, tag) => {
-                let mut plain = style == ScalarStyle::Plain;
-                if let Some(tag) = &tag {
-                    if tag.core_suffix() != Some("str") {
-                        self.flaw(line, column, "a YAML tag (!) stands here", "remove it");
-                    }
-                    plain = false;
-                }
+                self.refuse_tag(tag.as_deref(), "str", line, column);
+                let plain = style == ScalarStyle::Plain && tag.is_none();
                 let value = Value::Scalar {
                     text: text.into_owned(),
                     plain,
@@ -188,13 +184,15 @@ impl Builder {
                     0,
                 )
             }
-            Event::SequenceStart(_, anchor, _) => {
+            Event::SequenceStart(_, anchor, tag) => {
+                self.refuse_tag(tag.as_deref(), "seq", line, column);
                 self.open(line, column, anchor, Open::List(Vec::new()))
             }
-            Event::MappingStart(_, anchor, _) => {
+            Event::MappingStart(_, anchor, tag) => {
+                self.refuse_tag(tag.as_deref(), "map", line, column);
                 let open = Open::Map {
                     entries: Vec::new(),
-                    seen: HashSet::new(),
+                    seen: HashMap::new(),
                     key: None,
                     again: false,
                 };
@@ -223,21 +221,18 @@ impl Builder {
             }
             Event::Alias(anchor) => {
                 let Some(anchored) = self.anchors.get(&anchor) else {
-                    return Err(self.refusal(
+                    return Err(Flaw {
                         line,
                         column,
-                        "an alias (*) stands inside what it repeats",
-                    ));
+                        found: "an alias (*) stands inside what it repeats".to_owned(),
+                        cure: "write out what is meant".to_owned(),
+                    });
                 };
                 if DEPTH_MAX < self.frames.len() + anchored.depth {
-                    return Err(self.refusal(line, column, "maps and lists nest deeper than 64"));
+                    return Err(Builder::too_deep(line, column));
                 }
                 if NODES_MAX < self.nodes + anchored.nodes {
-                    return Err(self.refusal(
-                        line,
-                        column,
-                        "the document has more than 1048576 values",
-                    ));
+                    return Err(Builder::too_many(line, column));
                 }
                 self.nodes += anchored.nodes;
                 let mut node = anchored.node.clone();
@@ -251,7 +246,7 @@ impl Builder {
     fn open(&mut self, line: u32, column: u32, anchor: usize, open: Open) -> Result<(), Flaw> {
         let depth = self.frames.len() + 1;
         if DEPTH_MAX < depth {
-            return Err(self.refusal(line, column, "maps and lists nest deeper than 64"));
+            return Err(Builder::too_deep(line, column));
         }
         self.frames.push(Frame {
             line,
@@ -273,8 +268,7 @@ impl Builder {
     ) -> Result<(), Flaw> {
         self.nodes += 1;
         if NODES_MAX < self.nodes {
-            let found = "the document has more than 1048576 values";
-            return Err(self.refusal(node.line, node.column, found));
+            return Err(Builder::too_many(node.line, node.column));
         }
         if anchor != 0 {
             let node = node.clone();
@@ -315,28 +309,34 @@ impl Builder {
                             .to_owned(),
                     });
                 };
-                *again = !seen.insert(text.clone());
-                let flaw = match (*again, text.as_str()) {
-                    (true, _) => Some((
+                let first = seen.get(&text).copied();
+                seen.entry(text.clone()).or_insert(line);
+                *again = first.is_some() || text == "<<";
+                let flaw = match first {
+                    Some(first) => Some((
                         format!("the field {text} is given twice"),
-                        "remove one of them",
+                        format!("it is on line {first} already: remove one of them"),
                     )),
-                    (_, "<<") => {
-                        *again = true;
-                        Some((
-                            "a merge key (<<) stands here".to_owned(),
-                            "write the fields out",
-                        ))
-                    }
-                    _ => None,
+                    None if text == "<<" => Some((
+                        "a merge key (<<) stands here".to_owned(),
+                        "write the fields out".to_owned(),
+                    )),
+                    None => None,
                 };
                 *key = Some(Key { text, line, column });
                 if let Some((found, cure)) = flaw {
-                    self.flaw(line, column, &found, cure);
+                    self.flaw(line, column, &found, &cure);
                 }
             }
         }
         Ok(())
+    }
+
+    /// Only the tag that says what a value is anyway may stand there.
+    fn refuse_tag(&mut self, tag: Option<&Tag>, known: &str, line: u32, column: u32) {
+        if tag.is_some_and(|tag| tag.core_suffix() != Some(known)) {
+            self.flaw(line, column, "a YAML tag (!) stands here", "remove it");
+        }
     }
 
     fn place(&self, span: Span) -> (u32, u32) {
@@ -358,12 +358,21 @@ impl Builder {
         });
     }
 
-    fn refusal(&self, line: u32, column: u32, found: &str) -> Flaw {
+    fn too_deep(line: u32, column: u32) -> Flaw {
         Flaw {
             line,
             column,
-            found: found.to_owned(),
-            cure: "split it up or write it out".to_owned(),
+            found: "maps and lists nest deeper than 64".to_owned(),
+            cure: "no resource needs that: check the brackets and aliases".to_owned(),
+        }
+    }
+
+    fn too_many(line: u32, column: u32) -> Flaw {
+        Flaw {
+            line,
+            column,
+            found: "the document has more than 1048576 values".to_owned(),
+            cure: "split it into several documents, and do not repeat by aliases".to_owned(),
         }
     }
 
@@ -372,7 +381,13 @@ impl Builder {
         let line = u32::try_from(marker.line()).unwrap_or(u32::MAX);
         let column = u32::try_from(marker.col()).unwrap_or(u32::MAX);
         let info = error.info();
-        let cure = if info.contains("tab") {
+        let cure = if info.contains("recursion") {
+            "maps and lists may nest at most 64 deep"
+        } else if info.contains("bracket") {
+            "close each bracket and brace once, and quote a text that has them"
+        } else if info.contains("block mapping") || info.contains("block collection") {
+            "begin all fields of a map in the same column"
+        } else if info.contains("tab") {
             "indent with spaces"
         } else if info.contains("anchor") {
             "write the value out, or define its anchor (&) above in the same document"

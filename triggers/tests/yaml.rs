@@ -1,0 +1,1060 @@
+//! What a person writes, and what they are told: mistakes with their messages, good YAML with
+//! what it becomes, and what stays in force while files change.
+
+use std::sync::Arc;
+
+use expect_test::{Expect, expect};
+use triggers::files::{File, ReadError};
+use triggers::{Catalog, Change, lower};
+
+fn file(path: &str, text: &str) -> File {
+    File {
+        path: Arc::from(path),
+        text: Ok(text.to_owned()),
+    }
+}
+
+/// What `weft check` would say about one file.
+fn problems(text: &str) -> String {
+    let mut catalog = Catalog::default();
+    let change = catalog.reload(vec![file("a.yaml", text)]);
+    let in_force: Vec<_> = catalog.in_force().collect();
+    let (_, further) = lower(&in_force);
+    let lines: Vec<String> = change
+        .report(further)
+        .problems
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    lines.join("\n")
+}
+
+#[track_caller]
+fn check(text: &str, expect: Expect) {
+    expect.assert_eq(&problems(text));
+}
+
+/// Checks a good trigger whose `spec` has `lines` added. They begin on line 8.
+#[track_caller]
+fn check_spec(lines: &str, expect: Expect) {
+    check(&trigger("billing", lines), expect);
+}
+
+fn trigger(name: &str, lines: &str) -> String {
+    let mut text = format!(
+        "apiVersion: eventing.knative.dev/v1\nkind: Trigger\nmetadata:\n  name: {name}\nspec:\n  broker: default\n  subscriber: {{uri: http://127.0.0.1:8081/}}\n"
+    );
+    for line in lines.lines() {
+        text.push_str(&format!("  {line}\n"));
+    }
+    text
+}
+
+/// Checks a Node with this `spec`, whose lines begin on line 5.
+#[track_caller]
+fn check_node(lines: &str, expect: Expect) {
+    let mut text =
+        "apiVersion: weft.dev/v1alpha1\nkind: Node\nmetadata: {name: node}\nspec:\n".to_owned();
+    for line in lines.lines() {
+        text.push_str(&format!("  {line}\n"));
+    }
+    check(&text, expect);
+}
+
+mod mistakes {
+    use super::*;
+
+    #[test]
+    fn text_that_is_no_yaml() {
+        check(
+            "kind: Trigger\n\tspec: {}\n",
+            expect![
+                "a.yaml:1:7  not valid YAML: while scanning a plain scalar, found a tab, indent with spaces"
+            ],
+        );
+        check(
+            "kind: Trigger\nspec: {a: b\n",
+            expect![
+                "a.yaml:2:7  not valid YAML: unclosed bracket '{', check the indentation, colons and quotes just above"
+            ],
+        );
+        check(
+            "kind: \"Trigger\nspec:\n",
+            expect![
+                "a.yaml:2:1  not valid YAML: invalid indentation in multiline quoted scalar, close the quotes"
+            ],
+        );
+        check(
+            "spec:\n  a: b: c\n",
+            expect![
+                "a.yaml:2:7  not valid YAML: mapping values are not allowed in this context, quote a value that contains a colon and a space, and check the indentation"
+            ],
+        );
+        check(
+            "spec:\n    a: 1\n  b: 2\n",
+            expect![
+                "a.yaml:3:3  not valid YAML: while parsing a block mapping, did not find expected key, check the indentation, colons and quotes just above"
+            ],
+        );
+        check(
+            "- a\n- b\n",
+            expect![
+                "a.yaml:1:1  the document is not a map of fields, a resource begins with apiVersion, kind, metadata and spec"
+            ],
+        );
+        check(
+            "hello\n",
+            expect![
+                "a.yaml:1:1  the document is not a map of fields, a resource begins with apiVersion, kind, metadata and spec"
+            ],
+        );
+        check(
+            "a: *nothing\n",
+            expect![
+                "a.yaml:1:4  not valid YAML: while parsing node, found unknown anchor, write the value out, or define its anchor (&) above in the same document"
+            ],
+        );
+        check(
+            "? [a, b]\n: c\n",
+            expect![
+                "a.yaml:1:3  a map or list stands where a field's name should be, write a name, then a colon; quote a value that begins with { or ["
+            ],
+        );
+        check(
+            "a: &x {b: *x}\n",
+            expect![
+                "a.yaml:1:11  an alias (*) stands inside what it repeats, split it up or write it out"
+            ],
+        );
+    }
+
+    #[test]
+    fn an_alias_bomb_is_refused() {
+        let mut bomb = "a0: &a0 [x, x, x, x, x, x, x, x, x]\n".to_owned();
+        for level in 1..9 {
+            let one = format!("*a{}", level - 1);
+            bomb.push_str(&format!(
+                "a{level}: &a{level} [{}]\n",
+                [one.as_str(); 9].join(", ")
+            ));
+        }
+        check(
+            &bomb,
+            expect![
+                "a.yaml:7:10  the document has more than 1048576 values, split it up or write it out"
+            ],
+        );
+        check(
+            &format!("a: {}1{}\n", "[".repeat(70), "]".repeat(70)),
+            expect![
+                "a.yaml:1:68  not valid YAML: recursion limit exceeded, check the indentation, colons and quotes just above"
+            ],
+        );
+    }
+
+    #[test]
+    fn documents_of_the_wrong_kind() {
+        check(
+            "kind: Trigger\n",
+            expect![[
+                r#"a.yaml:1:1  apiVersion is missing, write apiVersion: eventing.knative.dev/v1"#
+            ]],
+        );
+        check(
+            "apiVersion: eventing.knative.dev/v1\n",
+            expect![[
+                r#"a.yaml:1:1  kind is missing, write kind: Trigger, kind: Broker or kind: Node"#
+            ]],
+        );
+        check(
+            "apiVersion: eventing.knative.dev/v1beta1\nkind: Trigger\nmetadata: {name: a}\n",
+            expect![[
+                r#"a.yaml:1:13  apiVersion is "eventing.knative.dev/v1beta1", for a Trigger write eventing.knative.dev/v1"#
+            ]],
+        );
+        check(
+            "apiVersion: eventing.knative.dev/v1\nkind: Triger\n",
+            expect![[
+                r#"a.yaml:2:7  kind is "Triger" of "eventing.knative.dev/v1", did you mean Trigger?"#
+            ]],
+        );
+        check(
+            "apiVersion: weft.dev/v1alpha1\nkind: DeliveryPolicy\n",
+            expect![
+                "a.yaml:2:7  kind DeliveryPolicy is not supported by this version, remove it: this version runs Broker, Trigger and Node"
+            ],
+        );
+        check(
+            "apiVersion: eventing.knative.dev/v1alpha1\nkind: EventPolicy\n",
+            expect![
+                "a.yaml:2:7  kind EventPolicy is not supported by this version, remove it: this version runs Broker, Trigger and Node"
+            ],
+        );
+        check(
+            "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n",
+            expect![[
+                r#"a.yaml:2:7  kind is "Deployment" of "apps/v1", move it out of this folder: this version runs Broker, Trigger and Node"#
+            ]],
+        );
+        check(
+            "apiVersion: v1\nkind: Node\nmetadata: {name: worker-1}\n",
+            expect![[r#"a.yaml:1:13  apiVersion is "v1", for a Node write weft.dev/v1alpha1"#]],
+        );
+    }
+
+    #[test]
+    fn metadata() {
+        check(
+            "apiVersion: eventing.knative.dev/v1\nkind: Broker\n",
+            expect![[r#"a.yaml:1:1  metadata.name is missing, give the resource a name"#]],
+        );
+        check(
+            "apiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata:\n  name: My_Broker\n  namespace: a.b\n",
+            expect![[r#"
+                a.yaml:4:9  metadata.name is "My_Broker", use lower-case letters, digits and dashes, beginning and ending with a letter or digit
+                a.yaml:5:14  metadata.namespace is "a.b", use lower-case letters, digits and dashes, beginning and ending with a letter or digit"#]],
+        );
+        check(
+            "apiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata: {name: 7, nmaespace: shop}\n",
+            expect![[r#"
+                a.yaml:3:18  metadata.name is the number 7, it must be a text: write "7" with quotes
+                a.yaml:3:21  metadata.nmaespace is not a known field, did you mean namespace?"#]],
+        );
+        check(
+            "apiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata:\n  name: a\n  annotations:\n    \
+             weft.dev/policy: careful\n    weft.dev/jiter: \"off\"\n    weft.dev/jitter: no\n    \
+             weft.dev/replies: dapr\n    weft.dev/max-in-flight: 5\n    \
+             eventing.knative.dev/broker.class: Kafka\n",
+            expect![[r#"
+                a.yaml:6:22  metadata.annotations."weft.dev/policy" is not supported by this version, remove it
+                a.yaml:7:21  metadata.annotations."weft.dev/jiter" is not a known annotation, the annotations of ours are weft.dev/jitter, weft.dev/replies and weft.dev/max-in-flight
+                a.yaml:8:22  metadata.annotations."weft.dev/jitter" is "no", write off or on
+                a.yaml:9:23  metadata.annotations."weft.dev/replies" is "dapr", write lenient or strict
+                a.yaml:10:29  metadata.annotations."weft.dev/max-in-flight" is the number 5, it must be a text: write "5" with quotes
+                a.yaml:11:40  metadata.annotations."eventing.knative.dev/broker.class" is "Kafka", this program runs brokers of class Weft: write Weft, or remove the annotation"#]],
+        );
+        check(
+            "apiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata:\n  name: a\n  annotations:\n    \
+             weft.dev/max-in-flight: \"0\"\n",
+            expect![[
+                r#"a.yaml:6:29  metadata.annotations."weft.dev/max-in-flight" is "0", it must be a whole number from 1 to 4096, in quotes"#
+            ]],
+        );
+    }
+
+    #[test]
+    fn fields() {
+        check_spec(
+            "filtre: {}",
+            expect![[r#"a.yaml:8:3  spec.filtre is not a known field, did you mean filter?"#]],
+        );
+        check_spec(
+            "sink: {}",
+            expect![
+                "a.yaml:8:3  spec.sink is not a known field, the fields here are broker, filter, filters, subscriber and delivery"
+            ],
+        );
+        check_spec(
+            "broker: other",
+            expect![[
+                r#"a.yaml:8:3  the field broker is given twice, it is on line 6 already: remove one of them"#
+            ]],
+        );
+        check_spec(
+            "<<: {a: b}",
+            expect![[r#"a.yaml:8:3  a merge key (<<) stands here, write the fields out"#]],
+        );
+        check_spec(
+            "filters: {exact: {type: a}}",
+            expect![
+                "a.yaml:8:3  spec.filters is a map of fields, it must be a list: begin each item with a dash"
+            ],
+        );
+        check_spec(
+            "delivery: fast",
+            expect![[r#"a.yaml:8:13  spec.delivery is "fast", it must be a map of fields"#]],
+        );
+        check_spec(
+            "filter: !mine {}",
+            expect![[r#"a.yaml:8:17  a YAML tag (!) stands here, remove it"#]],
+        );
+    }
+
+    #[test]
+    fn a_trigger_without_its_parts() {
+        check(
+            "apiVersion: eventing.knative.dev/v1\nkind: Trigger\nmetadata: {name: a}\n",
+            expect![[r#"
+                a.yaml:1:1  spec.broker is missing, write the broker's name, such as broker: default
+                a.yaml:1:1  spec.subscriber is missing, say where events go, such as subscriber: {uri: http://127.0.0.1:8081/}"#]],
+        );
+        check(
+            "apiVersion: eventing.knative.dev/v1\nkind: Trigger\nmetadata: {name: a}\nspec:\n  broker: default\n  \
+             subscriber:\n",
+            expect![
+                "a.yaml:6:3  spec.subscriber is missing, say where events go, such as subscriber: {uri: http://127.0.0.1:8081/}"
+            ],
+        );
+        check(
+            "apiVersion: eventing.knative.dev/v1\nkind: Trigger\nmetadata: {name: a}\nspec:\n  broker: Default\n  \
+             subscriber:\n    url: http://127.0.0.1/\n",
+            expect![[r#"
+                a.yaml:5:11  spec.broker is "Default", use lower-case letters, digits and dashes, beginning and ending with a letter or digit
+                a.yaml:7:5  spec.subscriber.url is not a known field, did you mean uri?"#]],
+        );
+        check(
+            "apiVersion: eventing.knative.dev/v1\nkind: Trigger\nmetadata: {name: a}\nspec:\n  broker: default\n  \
+             subscriber:\n    ref: {kind: Service, name: billing}\n",
+            expect![[
+                r#"a.yaml:7:5  spec.subscriber.ref is not supported by this version, without Kubernetes nothing resolves it: write the address, such as uri: http://127.0.0.1:8081/"#
+            ]],
+        );
+        check(
+            "apiVersion: eventing.knative.dev/v1\nkind: Trigger\nmetadata: {name: a}\nspec:\n  broker: default\n  \
+             subscriber:\n    uri: https://billing/\n    audience: me\n",
+            expect![[r#"
+                a.yaml:7:10  spec.subscriber.uri is "https://billing/", https is not supported yet by this version: write an http:// address
+                a.yaml:8:5  spec.subscriber.audience is not supported by this version, remove it: TLS and identity come with a later version"#]],
+        );
+    }
+
+    #[test]
+    fn a_broker_that_nobody_declared() {
+        let orders =
+            "apiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata: {name: orders}\n---\n";
+        let lost = trigger("billing", "").replace("broker: default", "broker: order");
+        check(
+            &format!("{orders}{lost}"),
+            expect![
+                "a.yaml:5:1  Trigger default/billing names the broker default/order, which does not exist (BrokerDoesNotExist), did you mean orders? Otherwise declare a Broker order, or write broker: default"
+            ],
+        );
+        check(
+            &lost,
+            expect![
+                "a.yaml:1:1  Trigger default/billing names the broker default/order, which does not exist (BrokerDoesNotExist), declare a Broker order, or write broker: default"
+            ],
+        );
+    }
+
+    #[test]
+    fn filters() {
+        check_spec(
+            "filters:\n- {}",
+            expect![
+                "a.yaml:9:5  spec.filters[0] is empty, write one of exact, prefix, suffix, all, any and not: an empty object is what Kubernetes leaves of a field it does not know, and must not match everything"
+            ],
+        );
+        check_spec(
+            "filters:\n- exact:\n    type: a\n-",
+            expect![[
+                r#"a.yaml:11:4  spec.filters[1] is empty, write its fields under it, or remove it"#
+            ]],
+        );
+        check_spec(
+            "filters:\n- exact: {}",
+            expect![
+                "a.yaml:9:5  spec.filters[0].exact is an empty map, write an attribute and its text in it, such as type: com.example.order.placed, or remove it"
+            ],
+        );
+        check_spec(
+            "filters:\n- exact: {type: a}\n  prefix: {type: b}",
+            expect![
+                "a.yaml:9:5  spec.filters[0] has 2 dialects, exact and prefix, write one in each object: give each its own dash"
+            ],
+        );
+        check_spec(
+            "filters:\n- any: []\n- not: {}",
+            expect![[r#"
+            a.yaml:9:5  spec.filters[0].any is an empty list, write at least one filter in it, or remove it
+            a.yaml:10:5  spec.filters[1].not is empty, write one of exact, prefix, suffix, all, any and not: an empty object is what Kubernetes leaves of a field it does not know, and must not match everything"#]],
+        );
+        check_spec(
+            "filters:\n- cesql: \"type = 'a'\"",
+            expect![
+                "a.yaml:9:12  spec.filters[0].cesql is not supported yet by this version, write one of exact, prefix, suffix, all, any and not instead"
+            ],
+        );
+        check_spec(
+            "filters:\n- cel: data.amount > 100",
+            expect![
+                "a.yaml:9:5  spec.filters[0].cel is not supported by this version, write one of exact, prefix, suffix, all, any and not: CEL comes with a later version"
+            ],
+        );
+        check_spec(
+            "filters:\n- exakt: {type: a}",
+            expect![[
+                r#"a.yaml:9:5  spec.filters[0].exakt is not a known field, did you mean exact?"#
+            ]],
+        );
+        check_spec(
+            "filters:\n- regex: {type: a}",
+            expect![
+                "a.yaml:9:5  spec.filters[0].regex is not a known field, the fields here are exact, prefix, suffix, all, any, not and cesql"
+            ],
+        );
+        check_spec(
+            "filters:\n- exact: {Type: a, my-attr: b, priority: 5, on: true}",
+            expect![[r#"
+                a.yaml:9:19  spec.filters[0].exact.Type does not name an attribute, an attribute's name is lower-case letters and digits and begins with a letter
+                a.yaml:9:31  spec.filters[0].exact.my-attr does not name an attribute, an attribute's name is lower-case letters and digits and begins with a letter
+                a.yaml:9:44  spec.filters[0].exact.priority is the number 5, it must be a text: write "5" with quotes
+                a.yaml:9:51  spec.filters[0].exact.on is true, it must be a text: write "true" with quotes"#]],
+        );
+        check_spec(
+            "filters:\n- prefix: {type: \"\"}",
+            expect![[
+                r#"a.yaml:9:20  spec.filters[0].prefix.type is an empty text, write the text to compare with; to ask only that the attribute is present, use spec.filter.attributes with """#
+            ]],
+        );
+        check_spec(
+            "filters:\n- suffix: {type: }",
+            expect![
+                "a.yaml:9:14  spec.filters[0].suffix.type is empty, write a text here, or remove the field"
+            ],
+        );
+        check_spec(
+            "filters:\n- exact: type",
+            expect![[
+                r#"a.yaml:9:12  spec.filters[0].exact is "type", it must be a map of fields"#
+            ]],
+        );
+        check_spec(
+            "filter: {attributes: {}}",
+            expect![
+                "a.yaml:8:12  spec.filter.attributes is an empty map, write an attribute and its text in it, such as type: com.example.order.placed, or remove it"
+            ],
+        );
+        check_spec(
+            "filter: {exact: {type: a}}",
+            expect![
+                "a.yaml:8:12  spec.filter.exact is not supported by this version, it belongs in the list spec.filters: write filters, and under it - exact: {type: ...}"
+            ],
+        );
+        check_spec(
+            "filter: {type: a}",
+            expect![
+                "a.yaml:8:12  spec.filter.type is not a known field, the only field here is attributes"
+            ],
+        );
+        let deep = format!(
+            "filters:\n- {}exact: {{type: a}}{}",
+            "not: {".repeat(17),
+            "}".repeat(17)
+        );
+        check_spec(
+            &deep,
+            expect![
+                "a.yaml:9:95  spec.filters[0].not.not.not.not.not.not.not.not.not.not.not.not.not.not.not.not nests too deep, all, any and not may nest at most 16 deep"
+            ],
+        );
+        let wide: String = (0..1025)
+            .map(|n| format!("  - exact: {{type: t{n}}}\n"))
+            .collect();
+        check_spec(
+            &format!("filters:\n- any:\n{wide}"),
+            expect![
+                "a.yaml:8:3  spec.filters has 1025 conditions, it may have at most 1024: use several triggers"
+            ],
+        );
+    }
+
+    #[test]
+    fn delivery() {
+        check_spec(
+            "delivery: {retry: -1, backoffPolicy: expo, backoffDelay: 500ms}",
+            expect![[r#"
+                a.yaml:8:21  spec.delivery.retry is -1, it must be a whole number from 0 to 2147483647
+                a.yaml:8:40  spec.delivery.backoffPolicy is "expo", write linear or exponential
+                a.yaml:8:60  spec.delivery.backoffDelay is "500ms", write an ISO 8601 duration such as PT0.5S"#]],
+        );
+        check_spec(
+            "delivery: {retry: \"5\", timeout: 30}",
+            expect![[r#"
+                a.yaml:8:21  spec.delivery.retry is "5", it must be a number: write 5 without quotes
+                a.yaml:8:35  spec.delivery.timeout is "30", write an ISO 8601 duration such as PT30S, PT5M or P7D"#]],
+        );
+        check_spec(
+            "delivery: {retry: 1.5, format: xml, retryAfterMax: P1M}",
+            expect![[r#"
+                a.yaml:8:21  spec.delivery.retry is the number 1.5, it must be a whole number
+                a.yaml:8:34  spec.delivery.format is "xml", write json or binary
+                a.yaml:8:54  spec.delivery.retryAfterMax is "P1M", years and months have no fixed length: write days, such as P30D"#]],
+        );
+        check_spec(
+            "delivery: {backoffDelay: PT0S}",
+            expect![
+                "a.yaml:8:28  spec.delivery.backoffDelay is PT0S, it must be at least PT0.001S"
+            ],
+        );
+        check_spec(
+            "delivery: {backoffDelay: PT5S, backoffMax: PT1S}",
+            expect![
+                "a.yaml:8:46  spec.delivery.backoffMax is PT1S, it must be at least backoffDelay, which is PT5S"
+            ],
+        );
+        check_spec(
+            "delivery:\n  deadLetterSink:\n    ref: {kind: Service, name: dead}",
+            expect![[
+                r#"a.yaml:10:7  spec.delivery.deadLetterSink.ref is not supported by this version, without Kubernetes nothing resolves it: write the address, such as uri: http://127.0.0.1:8081/"#
+            ]],
+        );
+        check_spec(
+            "delivery: {deadLetterSink: {uri: /dead}}",
+            expect![[
+                r#"a.yaml:8:36  spec.delivery.deadLetterSink.uri is "/dead", write the whole address, such as http://127.0.0.1:8081/path"#
+            ]],
+        );
+        check_spec(
+            "delivery: {deadLetterSink: http://dead/}",
+            expect![[
+                r#"a.yaml:8:30  spec.delivery.deadLetterSink is "http://dead/", write {uri: http://dead/}"#
+            ]],
+        );
+        check_spec(
+            "delivery: {retries: 5}",
+            expect![
+                "a.yaml:8:14  spec.delivery.retries is not a known field, the fields here are deadLetterSink, retry, timeout, backoffPolicy, backoffDelay, backoffMax, retryAfterMax and format"
+            ],
+        );
+        check_spec(
+            "delivery: {retry: 5, retry: 6}",
+            expect![[
+                r#"a.yaml:8:24  the field retry is given twice, it is on line 8 already: remove one of them"#
+            ]],
+        );
+    }
+
+    #[test]
+    fn the_node() {
+        check_node(
+            "storage:\n  segmentBytes: 7\n  retention: {events: 7 days}",
+            expect![[r#"
+                a.yaml:6:19  spec.storage.segmentBytes is 7, it must be at least 1Mi
+                a.yaml:7:25  spec.storage.retention.events is "7 days", write an ISO 8601 duration such as P7D"#]],
+        );
+        check_node(
+            "storage: {kind: kafka, maxBytes: 10GB, minFree: lots, path: \"\"}",
+            expect![[r#"
+                a.yaml:5:19  spec.storage.kind is "kafka", write embedded or memory
+                a.yaml:5:36  spec.storage.maxBytes is "10GB", write 10Gi
+                a.yaml:5:51  spec.storage.minFree is "lots", write a whole amount of bytes such as 10Gi, 512Mi or 65536
+                a.yaml:5:63  spec.storage.path is an empty text, write a folder such as ./weft-data, or remove it"#]],
+        );
+        check_node(
+            "storage: {maxBytes: 1Mi}",
+            expect![[
+                r#"a.yaml:5:23  spec.storage.maxBytes is 1Mi, it must be at least 256Mi, four times segmentBytes"#
+            ]],
+        );
+        check_node(
+            "storage: {segmentBytes: 5000001}",
+            expect![[r#"
+            a.yaml:5:27  spec.storage.segmentBytes is 5000001, it must be a multiple of 4Ki
+            a.yaml:5:27  spec.storage.segmentBytes is 5000001, it must be at least twice limits.batchBytes, which is 4Mi"#]],
+        );
+        check_node(
+            "listeners: {ingress: \":8080\", admin: localhost:8090}",
+            expect![[r#"
+                a.yaml:5:24  spec.listeners.ingress is ":8080", write 127.0.0.1:8080, or 0.0.0.0:8080 for every interface
+                a.yaml:5:40  spec.listeners.admin is "localhost:8090", write 127.0.0.1:8090, or 0.0.0.0:8090 for every interface"#]],
+        );
+        check_node(
+            "listeners: {ingress: 127.0.0.1:80, admin: 127.0.0.1:80}",
+            expect![
+                "a.yaml:5:45  spec.listeners.admin is 127.0.0.1:80, which is ingress's too, give ingress and admin a port each, such as 8080 and 8090"
+            ],
+        );
+        check_node(
+            "limits: {eventBytes: 1Ki, batchEvents: 0, hops: 1000}",
+            expect![[r#"
+                a.yaml:5:24  spec.limits.eventBytes is 1Ki, it must be at least 64Ki
+                a.yaml:5:42  spec.limits.batchEvents is 0, it must be a whole number from 1 to 10000
+                a.yaml:5:51  spec.limits.hops is 1000, it must be a whole number from 1 to 255"#]],
+        );
+        check_node(
+            "limits: {eventBytes: 8Mi, batchBytes: 4Mi}",
+            expect![[
+                r#"a.yaml:5:41  spec.limits.batchBytes is 4Mi, it must be at least 8Mi, which is eventBytes"#
+            ]],
+        );
+        check_node(
+            "shutdownGrace: 25s\ntelemetry: {otlpEndpoint: collector:4318}",
+            expect![[r#"
+                a.yaml:5:18  spec.shutdownGrace is "25s", write an ISO 8601 duration such as PT25S
+                a.yaml:6:29  spec.telemetry.otlpEndpoint is "collector:4318", begin it with http://, such as http://collector:4318"#]],
+        );
+        check_node(
+            "tls: {mode: strict}",
+            expect![
+                "a.yaml:5:3  spec.tls is not a known field, the fields here are listeners, storage, telemetry, limits and shutdownGrace"
+            ],
+        );
+        check(
+            "apiVersion: weft.dev/v1alpha1\nkind: Node\nmetadata: {name: a}\n---\napiVersion: weft.dev/v1alpha1\n\
+             kind: Node\nmetadata: {name: b, annotations: {weft.dev/jitter: \"off\"}}\n---\n\
+             apiVersion: weft.dev/v1alpha1\nkind: Node\nmetadata: {name: c}\n",
+            expect![[r#"
+                a.yaml:7:52  metadata.annotations."weft.dev/jitter" means nothing here, it belongs on a Broker or Trigger
+                a.yaml:9:1  the document is a second Node beside Node default/a at a.yaml:1:1, a node has one: remove one of them"#]],
+        );
+    }
+
+    #[test]
+    fn two_of_one_name() {
+        check(
+            &format!("{}---\n{}", trigger("a", ""), trigger("a", "")),
+            expect![
+                "a.yaml:9:1  Trigger default/a is here a second time, the one at a.yaml:1:1 counts: rename or remove one"
+            ],
+        );
+    }
+
+    #[test]
+    fn one_mistake_hides_no_other() {
+        check(
+            "apiVersion: eventing.knative.dev/v1\nkind: Trigger\nmetadata: {name: a}\nspec:\n  borker: default\n  \
+             filters:\n  - exakt: {type: a}\n  - any:\n    - exact: {type: 5}\n    - {}\n  delivery:\n    \
+             retry: many\n    timeout: 30s\n---\n: }\n---\nkind: Trigger\n",
+            expect![[r#"
+                a.yaml:4:1  spec.subscriber is missing, say where events go, such as subscriber: {uri: http://127.0.0.1:8081/}
+                a.yaml:5:3  spec.borker is not a known field, did you mean broker?
+                a.yaml:7:5  spec.filters[0].exakt is not a known field, did you mean exact?
+                a.yaml:9:21  spec.filters[1].any[0].exact.type is the number 5, it must be a text: write "5" with quotes
+                a.yaml:10:7  spec.filters[1].any[1] is empty, write one of exact, prefix, suffix, all, any and not: an empty object is what Kubernetes leaves of a field it does not know, and must not match everything
+                a.yaml:12:12  spec.delivery.retry is "many", it must be a whole number
+                a.yaml:13:14  spec.delivery.timeout is "30s", write an ISO 8601 duration such as PT30S
+                a.yaml:15:3  not valid YAML: misplaced bracket, close each bracket and brace once, and quote a text that has them
+                a.yaml:17:1  apiVersion is missing, write apiVersion: eventing.knative.dev/v1"#]],
+        );
+    }
+}
+
+mod good {
+    use super::*;
+
+    #[track_caller]
+    fn lowered(text: &str, expect: Expect) {
+        let mut catalog = Catalog::default();
+        let change = catalog.reload(vec![file("a.yaml", text)]);
+        let in_force: Vec<_> = catalog.in_force().collect();
+        let (lowered, further) = lower(&in_force);
+        assert_eq!((change.problems, further), (vec![], vec![]));
+        let mut lines = Vec::new();
+        for broker in lowered.brokers.values() {
+            let dead = broker.dead_letter.as_ref().map_or("-", |sink| sink.uri());
+            lines.push(format!(
+                "broker {} declared={} dead={dead} max={}",
+                broker.name, broker.declared, broker.event_bytes_max
+            ));
+        }
+        for t in lowered.triggers.values() {
+            let dead = t.dead_letter.as_ref().map_or("-", |sink| sink.uri());
+            lines.push(format!(
+                "trigger {} of {} -> {} dead={dead}",
+                t.name, t.broker, t.subscriber
+            ));
+            lines.push(format!("  {:?}", t.filter));
+            lines.push(format!("  {:?}", t.terms));
+        }
+        expect.assert_eq(&lines.join("\n"));
+    }
+
+    #[test]
+    fn everything_is_defaulted() {
+        lowered(
+            &trigger("billing", "filter: {}\nfilters: []"),
+            expect![[r#"
+                broker default/default declared=false dead=- max=1048576
+                trigger default/billing of default/default -> http://127.0.0.1:8081/ dead=-
+                  Everything
+                  Terms { retry: None, backoff: Backoff { policy: Exponential, delay: 200ms, max: 300s, jitter: true }, timeout: 30s, retry_after_max: 300s, event_age_max: Some(86400s), max_in_flight: 100, replies: Lenient, format: AsItCame }"#]],
+        );
+    }
+
+    #[test]
+    fn the_designs_example_without_what_comes_later() {
+        lowered(
+            "apiVersion: eventing.knative.dev/v1\nkind: Trigger\nmetadata:\n  name: billing\n  namespace: shop\nspec:\n  \
+             broker: default\n  filters:\n    - exact: {type: com.example.order.placed}\n    - not: {suffix: {subject: \
+             .tmp}}\n  subscriber: {uri: http://127.0.0.1:8081/}\n  delivery: {retry: 5, backoffPolicy: exponential, \
+             backoffDelay: PT0.5S}\n",
+            expect![[r#"
+                broker shop/default declared=false dead=- max=1048576
+                trigger shop/billing of shop/default -> http://127.0.0.1:8081/ dead=-
+                  All([Exact(Type, "com.example.order.placed"), Not(Suffix(Other("subject"), ".tmp"))])
+                  Terms { retry: Some(5), backoff: Backoff { policy: Exponential, delay: 500ms, max: 300s, jitter: true }, timeout: 30s, retry_after_max: 300s, event_age_max: None, max_in_flight: 100, replies: Lenient, format: AsItCame }"#]],
+        );
+    }
+
+    /// Contract §3: the trigger's values, gaps from the broker, then the defaults; each field
+    /// alone; the broker's sink even when the trigger sets other fields.
+    #[test]
+    fn a_triggers_terms_win_over_its_brokers_field_by_field() {
+        let broker = "apiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata:\n  name: default\n  annotations: \
+                      {weft.dev/replies: strict, weft.dev/max-in-flight: \"7\"}\nspec:\n  delivery: {retry: 3, \
+                      backoffPolicy: linear, timeout: PT5S, format: json, deadLetterSink: {uri: http://dead/}}\n---\n";
+        let silent = trigger("silent", "");
+        let outspoken = trigger(
+            "outspoken",
+            "delivery: {backoffDelay: PT1S, retryAfterMax: PT0S, deadLetterSink: {uri: http://mine/}}",
+        )
+        .replace("metadata:\n", "metadata:\n  annotations: {weft.dev/jitter: \"off\", weft.dev/replies: lenient}\n");
+        lowered(
+            &format!("{broker}{silent}---\n{outspoken}"),
+            expect![[r#"
+            broker default/default declared=true dead=http://dead/ max=1048576
+            trigger default/outspoken of default/default -> http://127.0.0.1:8081/ dead=http://mine/
+              Everything
+              Terms { retry: Some(3), backoff: Backoff { policy: Linear, delay: 1s, max: 300s, jitter: false }, timeout: 5s, retry_after_max: 0ns, event_age_max: None, max_in_flight: 7, replies: Lenient, format: Json }
+            trigger default/silent of default/default -> http://127.0.0.1:8081/ dead=http://dead/
+              Everything
+              Terms { retry: Some(3), backoff: Backoff { policy: Linear, delay: 200ms, max: 300s, jitter: true }, timeout: 5s, retry_after_max: 300s, event_age_max: None, max_in_flight: 7, replies: Strict, format: Json }"#]],
+        );
+    }
+
+    #[test]
+    fn filters_replace_filter_unless_empty() {
+        lowered(
+            &trigger(
+                "a",
+                "filter: {attributes: {type: a, region: \"\"}}\nfilters:\n- prefix: {type: b}",
+            ),
+            expect![[r#"
+                broker default/default declared=false dead=- max=1048576
+                trigger default/a of default/default -> http://127.0.0.1:8081/ dead=-
+                  Prefix(Type, "b")
+                  Terms { retry: None, backoff: Backoff { policy: Exponential, delay: 200ms, max: 300s, jitter: true }, timeout: 30s, retry_after_max: 300s, event_age_max: Some(86400s), max_in_flight: 100, replies: Lenient, format: AsItCame }"#]],
+        );
+        lowered(
+            &trigger(
+                "a",
+                "filter: {attributes: {type: a, region: \"\"}}\nfilters: []",
+            ),
+            expect![[r#"
+                broker default/default declared=false dead=- max=1048576
+                trigger default/a of default/default -> http://127.0.0.1:8081/ dead=-
+                  All([Present(Other("region")), Exact(Type, "a")])
+                  Terms { retry: None, backoff: Backoff { policy: Exponential, delay: 200ms, max: 300s, jitter: true }, timeout: 30s, retry_after_max: 300s, event_age_max: Some(86400s), max_in_flight: 100, replies: Lenient, format: AsItCame }"#]],
+        );
+    }
+
+    #[test]
+    fn what_kubectl_writes_is_accepted_and_not_kept() {
+        let text = "apiVersion: v1\nkind: List\nitems:\n- apiVersion: eventing.knative.dev/v1\n  kind: Broker\n  metadata:\n    \
+                    name: a\n    uid: 9e\n    resourceVersion: \"7\"\n    generation: 2\n    creationTimestamp: \
+                    2026-01-01T00:00:00Z\n    managedFields: [{manager: kubectl}]\n    finalizers: [x]\n    labels: {a: \
+                    b}\n    annotations:\n      eventing.knative.dev/broker.class: Weft\n      \
+                    kubectl.kubernetes.io/last-applied-configuration: \"{}\"\n  spec:\n    delivery: {retry: 0}\n  \
+                    status: {conditions: [{type: Ready}]}\n";
+        let mut catalog = Catalog::default();
+        let change = catalog.reload(vec![file("a.yaml", text)]);
+        assert_eq!(change.problems, []);
+        let canonical = change.put[0].canonical();
+        expect![[r#"{"apiVersion":"eventing.knative.dev/v1","kind":"Broker","metadata":{"name":"a","namespace":"default","annotations":{"eventing.knative.dev/broker.class":"Weft"},"labels":{"a":"b"}},"spec":{"delivery":{"retry":0}}}"#]].assert_eq(&canonical);
+        let again = triggers::Resource::from_canonical(&canonical).unwrap();
+        assert_eq!(again, change.put[0]);
+        assert_eq!(again.canonical(), canonical);
+    }
+
+    #[test]
+    fn every_field_survives_the_log() {
+        let node = "apiVersion: weft.dev/v1alpha1\nkind: Node\nmetadata: {name: n}\nspec:\n  listeners: {ingress: \
+                    0.0.0.0:8080}\n  storage: {kind: memory, maxBytes: 1Gi, minFree: 0, segmentBytes: 16Mi, path: /x, \
+                    retention: {events: P1D}}\n  telemetry: {otlpEndpoint: http://c:4318/, serviceName: x}\n  limits: \
+                    {eventBytes: 65536, batchBytes: 1Mi, batchEvents: 10, hops: 3, inFlight: 9, destinationInFlight: 4}\n  \
+                    shutdownGrace: PT1S\n---\n";
+        let rich = trigger(
+            "a",
+            "filters:\n- all: [{exact: {type: a}}, {any: [{prefix: {a: é}}, {not: {suffix: {b: '\"'}}}]}]\nfilter: \
+             {attributes: {a: ''}}\ndelivery: {retry: 1, timeout: PT1S, backoffPolicy: linear, backoffDelay: PT1S, \
+             backoffMax: PT2S, retryAfterMax: PT0S, format: binary, deadLetterSink: {uri: http://d/}}",
+        );
+        let mut catalog = Catalog::default();
+        let change = catalog.reload(vec![file("a.yaml", &format!("{node}{rich}"))]);
+        assert_eq!(change.problems, []);
+        assert_eq!(change.put.len(), 2);
+        for resource in &change.put {
+            let text = resource.canonical();
+            assert!(!text.contains('\n'));
+            assert_eq!(
+                &triggers::Resource::from_canonical(&text).unwrap(),
+                resource,
+                "{text}"
+            );
+        }
+        let (lowered, _) = lower(&change.put.iter().collect::<Vec<_>>());
+        expect![[r#"
+            Node {
+                ingress: 0.0.0.0:8080,
+                admin: 127.0.0.1:8090,
+                storage: Storage {
+                    kind: Memory,
+                    path: "/x",
+                    bytes_max: 1073741824,
+                    free_min: 0,
+                    segment_bytes: 16777216,
+                    retention: 86400s,
+                },
+                telemetry: Telemetry {
+                    otlp_endpoint: Some(
+                        "http://c:4318/",
+                    ),
+                    service_name: "x",
+                },
+                limits: Limits {
+                    event_bytes: 65536,
+                    batch_bytes: 1048576,
+                    batch_events: 10,
+                    hops: 3,
+                    in_flight: 9,
+                    destination_in_flight: 4,
+                },
+                shutdown_grace: 1s,
+            }
+        "#]]
+        .assert_debug_eq(&lowered.node);
+    }
+
+    #[test]
+    fn yaml_is_read_in_all_its_spellings() {
+        let text = format!(
+            "\u{feff}# a comment\r\n{}...\n---\n# nothing but a comment\n--- \n{{apiVersion: eventing.knative.dev/v1, \
+             kind: Broker, metadata: &m {{name: &n b, labels: {{x: *n}}}}}}\n---\n---\n",
+            trigger("a", "").replace('\n', "\r\n")
+        );
+        lowered(
+            &text,
+            expect![[r#"
+            broker default/b declared=true dead=- max=1048576
+            broker default/default declared=false dead=- max=1048576
+            trigger default/a of default/default -> http://127.0.0.1:8081/ dead=-
+              Everything
+              Terms { retry: None, backoff: Backoff { policy: Exponential, delay: 200ms, max: 300s, jitter: true }, timeout: 30s, retry_after_max: 300s, event_age_max: Some(86400s), max_in_flight: 100, replies: Lenient, format: AsItCame }"#]],
+        );
+    }
+}
+
+mod catalog {
+    use super::*;
+
+    fn told(change: &Change) -> String {
+        let mut lines = Vec::new();
+        lines.extend(change.put.iter().map(|r| format!("put {}", r.key())));
+        lines.extend(change.gone.iter().map(|key| format!("gone {key}")));
+        lines.extend(change.problems.iter().map(ToString::to_string));
+        lines.push(change.counts.to_string());
+        lines.join("\n")
+    }
+
+    /// Reloads with the files of each step and tells what changed.
+    #[track_caller]
+    fn check(steps: &[&[(&str, &str)]], expect: Expect) {
+        let mut catalog = Catalog::default();
+        let told: Vec<String> = steps
+            .iter()
+            .map(|files| {
+                let files = files
+                    .iter()
+                    .map(|(path, text)| match *text {
+                        UNREADABLE => File {
+                            path: Arc::from(*path),
+                            text: Err(ReadError::NotUtf8 { at: 7 }),
+                        },
+                        text => file(path, text),
+                    })
+                    .collect();
+                told(&catalog.reload(files))
+            })
+            .collect();
+        expect.assert_eq(&told.join("\n--\n"));
+    }
+
+    const UNREADABLE: &str = "unreadable";
+
+    #[test]
+    fn only_what_says_something_else_is_put_again() {
+        let (a, b) = (trigger("a", ""), trigger("b", ""));
+        let both = format!("{a}---\n{b}");
+        let moved_down = format!("# later\n{b}---\n{a}");
+        let changed = format!(
+            "{}---\n{b}",
+            trigger("a", "filter: {attributes: {type: x}}")
+        );
+        check(
+            &[
+                &[("a", &both)],
+                &[("a", &moved_down)],
+                &[("a", &changed)],
+                &[("a", &a)],
+            ],
+            expect![[r#"
+                put Trigger default/a
+                put Trigger default/b
+                0 brokers, 2 triggers, 0 nodes from 1 file
+                --
+                0 brokers, 2 triggers, 0 nodes from 1 file
+                --
+                put Trigger default/a
+                0 brokers, 2 triggers, 0 nodes from 1 file
+                --
+                put Trigger default/a
+                gone Trigger default/b
+                0 brokers, 1 trigger, 0 nodes from 1 file"#]],
+        );
+    }
+
+    #[test]
+    fn a_bad_resource_keeps_its_last_good_version_and_harms_no_other() {
+        let (a, b) = (trigger("a", ""), trigger("b", ""));
+        let both = format!("{a}---\n{b}");
+        let bad_value = format!(
+            "{}---\n{}",
+            trigger("a", "delivery: {retry: x}"),
+            trigger("b", "filter: {}")
+        );
+        let no_yaml = format!("{{{a}---\n{b}");
+        check(
+            &[
+                &[("a", &both)],
+                &[("a", &bad_value)],
+                &[("a", &no_yaml)],
+                &[("a", UNREADABLE)],
+                &[("a", &both)],
+            ],
+            expect![[r#"
+                put Trigger default/a
+                put Trigger default/b
+                0 brokers, 2 triggers, 0 nodes from 1 file
+                --
+                put Trigger default/b
+                a:8:21  spec.delivery.retry is "x", it must be a whole number
+                0 brokers, 2 triggers, 0 nodes from 1 file
+                --
+                put Trigger default/b
+                a:1:1  not valid YAML: unclosed bracket '{', close each bracket and brace once, and quote a text that has them
+                0 brokers, 2 triggers, 0 nodes from 1 file
+                --
+                a  is not UTF-8 at byte 7, what was known from it stays in force
+                0 brokers, 2 triggers, 0 nodes from 1 file
+                --
+                0 brokers, 2 triggers, 0 nodes from 1 file"#]],
+        );
+    }
+
+    #[test]
+    fn a_name_being_mistyped_is_not_a_deletion() {
+        check(
+            &[
+                &[("a", &trigger("a", ""))],
+                &[("a", &trigger("A!", ""))],
+                &[("a", &trigger("b", ""))],
+            ],
+            expect![[r#"
+                put Trigger default/a
+                0 brokers, 1 trigger, 0 nodes from 1 file
+                --
+                a:4:9  metadata.name is "A!", use lower-case letters, digits and dashes, beginning and ending with a letter or digit
+                0 brokers, 1 trigger, 0 nodes from 1 file
+                --
+                put Trigger default/b
+                gone Trigger default/a
+                0 brokers, 1 trigger, 0 nodes from 1 file"#]],
+        );
+    }
+
+    #[test]
+    fn a_resource_that_moves_is_not_gone() {
+        let (a, b) = (trigger("a", ""), trigger("b", ""));
+        let bad = trigger("a", "delivery: {retry: x}");
+        check(
+            &[
+                &[("1", &a), ("2", &b)],
+                &[("2", &format!("{b}---\n{a}"))],
+                // Bad where it is now: to be looked for in 3 from here on.
+                &[("2", &b), ("3", &bad)],
+                &[("2", UNREADABLE), ("3", UNREADABLE)],
+                &[("2", UNREADABLE)],
+            ],
+            expect![[r#"
+                put Trigger default/a
+                put Trigger default/b
+                0 brokers, 2 triggers, 0 nodes from 2 files
+                --
+                0 brokers, 2 triggers, 0 nodes from 1 file
+                --
+                3:8:21  spec.delivery.retry is "x", it must be a whole number
+                0 brokers, 2 triggers, 0 nodes from 2 files
+                --
+                2  is not UTF-8 at byte 7, what was known from it stays in force
+                3  is not UTF-8 at byte 7, what was known from it stays in force
+                0 brokers, 2 triggers, 0 nodes from 2 files
+                --
+                gone Trigger default/a
+                2  is not UTF-8 at byte 7, what was known from it stays in force
+                0 brokers, 1 trigger, 0 nodes from 1 file"#]],
+        );
+    }
+
+    #[test]
+    fn a_file_that_vanishes_takes_its_resources_along() {
+        check(
+            &[
+                &[("1", &trigger("a", "")), ("2", &trigger("b", ""))],
+                &[("2", &trigger("b", ""))],
+            ],
+            expect![[r#"
+                put Trigger default/a
+                put Trigger default/b
+                0 brokers, 2 triggers, 0 nodes from 2 files
+                --
+                gone Trigger default/a
+                0 brokers, 1 trigger, 0 nodes from 1 file"#]],
+        );
+    }
+
+    #[test]
+    fn of_two_with_one_name_the_first_counts() {
+        check(
+            &[
+                &[("1", &trigger("a", "")), ("2", &trigger("a", "filter: {}"))],
+                &[("2", &trigger("a", "filter: {}"))],
+            ],
+            expect![[r#"
+                put Trigger default/a
+                2:1:1  Trigger default/a is here a second time, the one at 1:1:1 counts: rename or remove one
+                0 brokers, 1 trigger, 0 nodes from 2 files
+                --
+                put Trigger default/a
+                0 brokers, 1 trigger, 0 nodes from 1 file"#]],
+        );
+    }
+
+    #[test]
+    fn a_start_with_broken_files_keeps_what_the_log_knows() {
+        let mut before = Catalog::default();
+        let files = || vec![file("1", &trigger("a", "")), file("2", &trigger("b", ""))];
+        before.reload(files());
+        let logged: Vec<_> = before
+            .in_force()
+            .map(|resource| triggers::Resource::from_canonical(&resource.canonical()).unwrap())
+            .collect();
+
+        let mut catalog = Catalog::restore(logged.clone());
+        let broken = catalog.reload(vec![file("1", "{"), file("2", &trigger("c", ""))]);
+        let mended = catalog.reload(files());
+        let mut whole = Catalog::restore(logged);
+        let without = whole.reload(vec![file("1", &trigger("a", ""))]);
+        let all = [broken, mended, without].map(|change| told(&change));
+        expect![[r#"
+            put Trigger default/c
+            1:1:1  not valid YAML: unclosed bracket '{', close each bracket and brace once, and quote a text that has them
+            0 brokers, 3 triggers, 0 nodes from 2 files
+            --
+            gone Trigger default/c
+            0 brokers, 2 triggers, 0 nodes from 2 files
+            --
+            gone Trigger default/b
+            0 brokers, 1 trigger, 0 nodes from 1 file"#]].assert_eq(&all.join("\n--\n"));
+    }
+}
