@@ -1,1 +1,57 @@
-//! 
+//! Durable, ordered, opaque records on local disk.
+//!
+//! The journal is the ground everything else stands on: what it acknowledged survives a loss of
+//! power. It knows no events; kind, version, tag and body of a record mean nothing to it.
+//!
+//! What it promises:
+//! - a [`Group`] is stored all or none, its records at contiguous [`Offset`]s;
+//! - once an append has resolved, its group is read back by every later open, in order;
+//! - offsets count records, never change and never repeat, across crashes too;
+//! - a failed write or sync stops it for good until it is opened, and recovered, again;
+//! - recovery reports and keeps; it truncates nothing and deletes nothing.
+//!
+//! What it doesn't do: delete on its own account ([`Journal::reclaim`] is the caller's decision),
+//! look anything up by content, or repair a record that the disk damaged.
+//!
+//! The bytes are in `docs/format.md`. Modules in reading order: `record` (what is stored), `layout`
+//! (as bytes), `disk` with `os_disk` and [`model_disk`] (where), `queue` and `appended` (who waits),
+//! `committer` and `driver` (group commit), `stock` (spare segments), `segment`, `scan`, `tail` and
+//! `reader` (reading back), `recovery` (opening), `verify` (looking without opening).
+
+mod appended;
+mod clock;
+mod committer;
+mod disk;
+mod driver;
+mod journal;
+mod layout;
+mod lock;
+pub mod model_disk;
+mod options;
+mod os_disk;
+mod queue;
+mod reader;
+mod record;
+mod recovery;
+mod scan;
+mod segment;
+mod stats;
+mod stock;
+mod tail;
+mod verify;
+
+pub use appended::{AppendError, Appended, Porter};
+pub use clock::{Clock, OsClock, WallTime};
+pub use disk::{AlignedBytes, Disk, DiskFacts, Entry, File};
+pub use driver::{Driver, Fault};
+pub use journal::{Facts, Journal, LocalJournal, Reclaimed, SegmentFacts, Usage};
+pub use layout::{BLOCK_BYTES, FORMAT_VERSION, RECORD_HEADER_BYTES};
+pub use options::{Options, OptionsError};
+pub use os_disk::OsDisk;
+pub use queue::{Full, Why};
+pub use reader::{ReadError, Reader, Reading};
+pub use record::{Group, Offset, Record, Stored};
+pub use recovery::{OpenError, Recovered, Torn};
+pub use scan::{Cause, Damage};
+pub use stats::{Histogram, Stats};
+pub use verify::{Cat, Verified, VerifiedSegment, cat, cat_disk, verify, verify_disk};

@@ -1,0 +1,307 @@
+//! The handle: what the rest of the program holds of a journal.
+
+use std::ops::Range;
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::watch;
+
+use crate::appended::{AppendError, Appended, Desk, Porter};
+use crate::clock::{Clock, WallTime};
+use crate::committer::Opening;
+use crate::disk::Disk;
+use crate::driver::Driver;
+use crate::lock::lock;
+use crate::options::Options;
+use crate::queue::{Full, Shared, Work};
+use crate::reader::{ReadError, Reader, Reading, Source};
+use crate::record::{Group, Offset};
+use crate::recovery::{self, OpenError, Recovered};
+use crate::segment::Segments;
+use crate::stats::Stats;
+use crate::stock::Stock;
+use crate::tail::Tail;
+
+/// What is fixed about an open journal.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Facts {
+    /// How it makes records durable: `direct+fdatasync`, `buffered+fdatasync` or `memory`.
+    pub class: &'static str,
+    /// Drawn when the log was created. One without a segment draws another when it is opened again.
+    pub log_id: u64,
+    /// The largest group it takes, as `Group::bytes` counts.
+    pub group_bytes_max: usize,
+    /// Bytes of a new segment.
+    pub segment_bytes: u64,
+}
+
+/// How much room there is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Usage {
+    /// Bytes of the segments in use.
+    pub bytes_used: u64,
+    /// Bytes of spare files beside them.
+    pub bytes_spare: u64,
+    /// At most so many, from the options.
+    pub bytes_max: u64,
+    /// What the file system has left; none if it didn't say.
+    pub disk_free: Option<u64>,
+}
+
+/// A segment, as retention sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SegmentFacts {
+    /// Its number; they grow by one.
+    pub sequence: u64,
+    /// The offset of its first record.
+    pub first: Offset,
+    /// The offset behind its last.
+    pub end: Offset,
+    /// Bytes of its file.
+    pub bytes: u64,
+    /// When it was opened.
+    pub created: WallTime,
+    /// Whether nothing more will be written to it.
+    pub sealed: bool,
+}
+
+/// What `reclaim` did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reclaimed {
+    /// How many segments are given up.
+    pub segments: usize,
+    /// The oldest record that can still be read.
+    pub start: Offset,
+}
+
+/// Everything that lives as long as any handle does.
+pub(crate) struct Core {
+    pub(crate) disk: Arc<dyn Disk>,
+    pub(crate) shared: Arc<Shared>,
+    pub(crate) segments: Arc<Segments>,
+    pub(crate) tail: Arc<Tail>,
+    pub(crate) stock: Stock,
+    pub(crate) stats: Arc<Mutex<Stats>>,
+    pub(crate) opening: Arc<Mutex<Option<Opening>>>,
+    pub(crate) durable: watch::Receiver<Offset>,
+    pub(crate) facts: Facts,
+    pub(crate) bytes_max: u64,
+}
+
+impl Drop for Core {
+    fn drop(&mut self) {
+        self.disk.unlock();
+    }
+}
+
+/// A journal. Cheap to clone; the folder stays locked until the last clone, reader and driver are
+/// gone.
+#[derive(Clone)]
+pub struct Journal {
+    core: Arc<Core>,
+}
+
+impl Journal {
+    /// Opens the log on `disk`, which may be empty, and recovers it. Nothing is written until the
+    /// driver runs and something is appended.
+    ///
+    /// # Errors
+    ///
+    /// If the log can't be read, isn't one that this version knows, or belongs to another process.
+    /// Nothing has been changed then.
+    pub fn open(
+        disk: impl Disk,
+        clock: Arc<dyn Clock>,
+        options: Options,
+    ) -> Result<(Self, Driver, Recovered), OpenError> {
+        let opened = recovery::open(Arc::new(disk), clock, options)?;
+        let core = Arc::new(opened.core);
+        let driver = Driver::new(Arc::clone(&core), opened.committer);
+        Ok((Self { core }, driver, opened.recovered))
+    }
+
+    /// Stores `group` and resolves, with its offsets, once it would survive a power cut.
+    ///
+    /// It is queued at once if there is room, so calls in order are stored in order; else when the
+    /// future is polled and room has come. After `Err` see [`AppendError`]: only `Stopped` leaves
+    /// open whether it was stored.
+    pub fn append(&self, group: Group) -> Appended {
+        Appended::begin(&self.core.shared, Work::Append, Some(group), None)
+    }
+
+    /// Stores `group` with the next frame, or within `note_delay`, in order with everything else.
+    /// After `Ok` it is stored unless the journal stops first; nobody is told when.
+    ///
+    /// # Errors
+    ///
+    /// The group is given back when the bound on waiting notes is met, or the journal has ended.
+    pub fn note(&self, group: Group) -> Result<(), Full> {
+        self.core.shared.note(group)
+    }
+
+    /// Returns when half of the room for notes is free, or none will be taken any more.
+    pub async fn noted_room(&self) {
+        self.core.shared.noted_room().await;
+    }
+
+    /// Resolves once everything handed in before is durable, with the empty range at the end.
+    pub fn flush(&self) -> Appended {
+        Appended::begin(&self.core.shared, Work::Flush, None, None)
+    }
+
+    /// The offset behind the last durable record. Its sender goes away when the journal ends.
+    pub fn durable(&self) -> watch::Receiver<Offset> {
+        self.core.durable.clone()
+    }
+
+    /// Reads from `from` on: durable records only, at least one if there is one, up to about
+    /// `bytes_max` bytes of bodies and headers. Blocks on the disk if the records aren't among the
+    /// latest.
+    ///
+    /// # Errors
+    ///
+    /// If `from` was reclaimed, or the disk fails.
+    pub fn read(&self, from: Offset, bytes_max: usize) -> Result<Reading, ReadError> {
+        self.source().read(from.0, bytes_max)
+    }
+
+    /// A reader for single records, with a cache of its own.
+    pub fn reader(&self) -> Reader {
+        Reader::new(self.source())
+    }
+
+    fn source(&self) -> Source {
+        Source::new(Arc::clone(&self.core))
+    }
+
+    /// A handle for the tasks of one current-thread runtime, and the porter to spawn there. See
+    /// [`Porter`] for what it saves.
+    pub fn local(&self) -> (LocalJournal, Porter) {
+        let (desk, porter) = Porter::new();
+        let local = LocalJournal {
+            journal: self.clone(),
+            desk,
+        };
+        (local, porter)
+    }
+
+    /// The oldest record that can still be read.
+    pub fn start(&self) -> Offset {
+        Offset(self.core.segments.start())
+    }
+
+    /// All segments, oldest first.
+    pub fn segments(&self) -> Vec<SegmentFacts> {
+        let all = self.core.segments.list();
+        let facts = all.iter().map(|segment| SegmentFacts {
+            sequence: segment.sequence,
+            first: Offset(segment.first),
+            end: Offset(segment.end()),
+            bytes: segment.bytes,
+            created: segment.created,
+            sealed: segment.is_sealed(),
+        });
+        facts.collect()
+    }
+
+    /// Gives up whole sealed segments in which every record lies before `before`, for reuse. The
+    /// caller answers for it that nothing in them is owed. They can't be read from now on; their
+    /// space comes free shortly after. After a crash right then they may be back.
+    pub fn reclaim(&self, before: Offset) -> Reclaimed {
+        let taken = self.core.segments.take_before(before.0);
+        let segments = taken.len();
+        if segments != 0 {
+            self.core.stock.give_back(taken);
+            self.core.shared.nudge();
+        }
+        let start = self.start();
+        Reclaimed { segments, start }
+    }
+
+    /// How much room there is.
+    pub fn usage(&self) -> Usage {
+        let bytes_used = self.core.stock.used();
+        Usage {
+            bytes_used,
+            bytes_spare: self.core.stock.bytes().saturating_sub(bytes_used),
+            bytes_max: self.core.bytes_max,
+            disk_free: self.core.disk.free_bytes().ok(),
+        }
+    }
+
+    /// What is fixed about it.
+    pub fn facts(&self) -> &Facts {
+        &self.core.facts
+    }
+
+    /// What was counted since it was opened.
+    pub fn stats(&self) -> Stats {
+        lock(&self.core.stats).clone()
+    }
+
+    /// From now on each new segment opens with the groups that `opening` makes. It is called by
+    /// the committer and must neither block nor call the journal. Together they may take half a
+    /// segment; more stops the journal.
+    pub fn set_opening(&self, opening: Arc<dyn Fn() -> Vec<Group> + Send + Sync>) {
+        *lock(&self.core.opening) = Some(opening);
+    }
+
+    /// Closes the journal in order: everything handed in so far is written, then `last`, marked as
+    /// the end. Nothing is taken from now on. The next open finds the log clean, if this resolves
+    /// with `Ok`.
+    ///
+    /// # Errors
+    ///
+    /// As of `append`. With `NoSpace` the notes that waited are lost with it.
+    pub async fn close(self, last: Group) -> Result<Range<Offset>, AppendError> {
+        Appended::begin(&self.core.shared, Work::Close, Some(last), None).await
+    }
+}
+
+/// A handle of one runtime: its appends are woken together. Everything else is as with [`Journal`].
+#[derive(Clone)]
+pub struct LocalJournal {
+    journal: Journal,
+    desk: Arc<Desk>,
+}
+
+impl LocalJournal {
+    /// As [`Journal::append`].
+    pub fn append(&self, group: Group) -> Appended {
+        let desk = Some(Arc::clone(&self.desk));
+        Appended::begin(&self.journal.core.shared, Work::Append, Some(group), desk)
+    }
+
+    /// The journal.
+    pub fn journal(&self) -> &Journal {
+        &self.journal
+    }
+}
+
+impl std::fmt::Debug for Journal {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Journal")
+            .field("facts", self.facts())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Opens the folder `path` of the operating system's disk. For callers that need nothing special.
+impl Journal {
+    /// As [`Journal::open`], on an [`crate::OsDisk`].
+    ///
+    /// # Errors
+    ///
+    /// As `open`, and if the folder can't be made.
+    pub fn open_folder(
+        path: &Path,
+        clock: Arc<dyn Clock>,
+        options: Options,
+    ) -> Result<(Self, Driver, Recovered), OpenError> {
+        let disk = crate::OsDisk::open(path).map_err(|source| OpenError::Io {
+            doing: format!("opening folder {}", path.display()),
+            source,
+        })?;
+        Self::open(disk, clock, options)
+    }
+}

@@ -1,0 +1,325 @@
+//! Walking through the records of a segment, past whatever is damaged.
+//!
+//! A record's header has a checksum of its own, so a damaged body costs that record alone and the
+//! walk goes on behind it. A damaged header hides how long its record is; the walk then looks at
+//! every eighth byte for the marker of the next header that passes. Offsets only grow within a
+//! segment, so what was lost is named by the offsets between. Reads a chunk at a time: memory is
+//! bounded by the chunk and the largest record.
+
+use std::fmt;
+use std::io;
+use std::ops::Range;
+
+use bytes::Bytes;
+
+use crate::disk::File;
+use crate::layout::{
+    ALIGN_BYTES, BLOCK_BYTES, MARKER, RECORD_HEADER_BYTES, RecordHeader, Seed, blocks,
+};
+use crate::record::{Offset, Stored};
+
+/// Bytes read at once.
+pub(crate) const CHUNK_BYTES: usize = 256 << 10;
+const BLOCK: u64 = BLOCK_BYTES as u64;
+
+/// Why records are missing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cause {
+    /// The last frame before a crash didn't reach the disk whole, or was damaged there later. If it
+    /// was the crash, none of these records had been acknowledged.
+    Torn,
+    /// The record's body doesn't match its checksum.
+    Body,
+    /// Headers are unreadable, or the records aren't there at all.
+    Header,
+    /// A whole segment can't be read: its file is missing, or its first block is damaged.
+    Segment,
+    /// Bytes that should be zero aren't. No record is lost.
+    Padding,
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Torn => "torn or lost in a crash",
+            Self::Body => "body damaged",
+            Self::Header => "header damaged or missing",
+            Self::Segment => "segment missing or unreadable",
+            Self::Padding => "padding damaged",
+        })
+    }
+}
+
+/// A place where the log doesn't hold what it should.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Damage {
+    /// Sequence number of the segment.
+    pub segment: u64,
+    /// Where in its file the damage begins.
+    pub position: u64,
+    /// How many bytes of it are concerned.
+    pub bytes: u64,
+    /// The records that can't be read. Empty if none is lost.
+    pub offsets: Range<Offset>,
+    /// What is wrong.
+    pub cause: Cause,
+}
+
+impl Damage {
+    /// How many records can't be read.
+    pub fn records(&self) -> u64 {
+        self.offsets.end.0 - self.offsets.start.0
+    }
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            segment,
+            position,
+            bytes,
+            offsets,
+            cause,
+        } = self;
+        let records = self.records();
+        write!(
+            f,
+            "segment {segment} at byte {position}: {cause}, {bytes} bytes, {records} records"
+        )?;
+        if records != 0 {
+            write!(f, " (offsets {} to {})", offsets.start, offsets.end.0 - 1)?;
+        }
+        Ok(())
+    }
+}
+
+/// What a walk comes across.
+#[derive(Debug)]
+pub(crate) enum Found {
+    Record(Placed),
+    Hole(Damage),
+}
+
+/// A record, and where and how it lies in its segment.
+#[derive(Debug)]
+pub(crate) struct Placed {
+    pub(crate) stored: Stored,
+    pub(crate) position: u64,
+    pub(crate) flags: u8,
+}
+
+/// The part of a segment to walk through, and what is known about it.
+#[derive(Debug, Clone)]
+pub(crate) struct Extent {
+    pub(crate) segment: u64,
+    pub(crate) seed: Seed,
+    /// Where to begin: a record's position, or the start of the data.
+    pub(crate) position: u64,
+    /// The offset expected there.
+    pub(crate) offset: u64,
+    /// Nothing lies behind this position. Whole blocks.
+    pub(crate) end_position: u64,
+    /// The offset behind the last record, if known. Without it the walk ends where nothing more is
+    /// found.
+    pub(crate) end_offset: Option<u64>,
+    /// Holes from this position on are a crash's doing.
+    pub(crate) torn_from: u64,
+    /// Readable records of groups that aren't whole: they don't count.
+    pub(crate) voids: Vec<Range<u64>>,
+}
+
+/// A walk through one segment.
+pub(crate) struct Scan<'a> {
+    file: &'a dyn File,
+    extent: Extent,
+    chunk_at: u64,
+    chunk: Bytes,
+    chunk_bytes: usize,
+    bytes_read: u64,
+}
+
+impl<'a> Scan<'a> {
+    pub(crate) fn new(file: &'a dyn File, extent: Extent) -> Self {
+        Self {
+            file,
+            chunk_at: extent.position,
+            extent,
+            chunk: Bytes::new(),
+            chunk_bytes: CHUNK_BYTES,
+            bytes_read: 0,
+        }
+    }
+
+    pub(crate) fn chunks_of(mut self, bytes: usize) -> Self {
+        self.chunk_bytes = blocks(bytes.max(4 * BLOCK_BYTES));
+        self
+    }
+
+    /// The offset behind everything found so far.
+    pub(crate) fn offset(&self) -> u64 {
+        self.extent.offset
+    }
+
+    /// The position behind everything found so far.
+    pub(crate) fn position(&self) -> u64 {
+        self.extent.position
+    }
+
+    pub(crate) fn bytes_read(&self) -> u64 {
+        self.bytes_read
+    }
+
+    /// The next record or hole, or `None` at the end.
+    pub(crate) fn next(&mut self) -> io::Result<Option<Found>> {
+        loop {
+            if self
+                .extent
+                .end_offset
+                .is_some_and(|end| end <= self.extent.offset)
+            {
+                return Ok(None);
+            }
+            let at = self.extent.position;
+            if let Some(header) = self.header_at(at)? {
+                if header.offset == self.extent.offset {
+                    return self.record(at, &header).map(Some);
+                }
+                return Ok(Some(self.hole(at, at, header.offset)));
+            }
+            let boundary = at.next_multiple_of(BLOCK);
+            if at != boundary && self.is_zero(at, boundary)? {
+                self.extent.position = boundary;
+                continue;
+            }
+            let Some(found) = self.resynchronise(at)? else {
+                let Some(end) = self.extent.end_offset else {
+                    return Ok(None);
+                };
+                return Ok(Some(self.hole(at, self.extent.end_position.max(at), end)));
+            };
+            return Ok(Some(self.hole(at, found.0, found.1)));
+        }
+    }
+
+    /// Reports the offsets up to `next` as lost, and goes on at `to`.
+    fn hole(&mut self, from: u64, to: u64, next: u64) -> Found {
+        let offsets = Offset(self.extent.offset)..Offset(next);
+        let torn = self.extent.torn_from <= from;
+        let cause = match () {
+            () if torn => Cause::Torn,
+            () if offsets.is_empty() => Cause::Padding,
+            () => Cause::Header,
+        };
+        self.extent.offset = next;
+        self.extent.position = to;
+        Found::Hole(Damage {
+            segment: self.extent.segment,
+            position: from,
+            bytes: to - from,
+            offsets,
+            cause,
+        })
+    }
+
+    fn record(&mut self, at: u64, header: &RecordHeader) -> io::Result<Found> {
+        let offset = header.offset;
+        let body_bytes = header.body_bytes as usize;
+        let body = self.view(at + RECORD_HEADER_BYTES as u64, body_bytes)?;
+        self.extent.position = at + header.record_bytes();
+        self.extent.offset = offset + 1;
+        let lost = |cause| {
+            Found::Hole(Damage {
+                segment: self.extent.segment,
+                position: at,
+                bytes: header.record_bytes(),
+                offsets: Offset(offset)..Offset(offset + 1),
+                cause,
+            })
+        };
+        let whole = self.extent.seed.body_crc(offset, &body) == header.body_crc;
+        if !whole && at < self.extent.torn_from {
+            return Ok(lost(Cause::Body));
+        }
+        if !whole || self.extent.voids.iter().any(|void| void.contains(&offset)) {
+            return Ok(lost(Cause::Torn));
+        }
+        Ok(Found::Record(Placed {
+            stored: Stored {
+                offset: Offset(offset),
+                kind: header.kind,
+                version: header.version,
+                tag: header.tag,
+                body,
+            },
+            position: at,
+            flags: header.flags,
+        }))
+    }
+
+    /// The header at `at`, if one is there that can follow what was found so far.
+    fn header_at(&mut self, at: u64) -> io::Result<Option<RecordHeader>> {
+        if self.extent.end_position < at + RECORD_HEADER_BYTES as u64 {
+            return Ok(None);
+        }
+        let bytes = self.view(at, RECORD_HEADER_BYTES)?;
+        Ok(
+            RecordHeader::decode(&bytes, self.extent.seed)
+                .filter(|header| self.follows(at, header)),
+        )
+    }
+
+    fn follows(&self, at: u64, header: &RecordHeader) -> bool {
+        self.extent.offset <= header.offset
+            && self.extent.end_offset.is_none_or(|end| header.offset < end)
+            && at + header.record_bytes() <= self.extent.end_position
+    }
+
+    /// The position and offset of the next readable header behind `from`.
+    fn resynchronise(&mut self, from: u64) -> io::Result<Option<(u64, u64)>> {
+        let mut at = from + ALIGN_BYTES as u64;
+        while at + RECORD_HEADER_BYTES as u64 <= self.extent.end_position {
+            let rest = usize::try_from(self.extent.end_position - at).unwrap_or(usize::MAX);
+            let window = self.view(at, rest.min(self.chunk_bytes - BLOCK_BYTES))?;
+            let steps = (window.len() - MARKER.len()) / ALIGN_BYTES + 1;
+            let candidate =
+                (0..steps).find(|step| window[step * ALIGN_BYTES..].starts_with(&MARKER));
+            let Some(step) = candidate else {
+                at += (steps * ALIGN_BYTES) as u64;
+                continue;
+            };
+            at += (step * ALIGN_BYTES) as u64;
+            if let Some(header) = self.header_at(at)? {
+                return Ok(Some((at, header.offset)));
+            }
+            at += ALIGN_BYTES as u64;
+        }
+        Ok(None)
+    }
+
+    fn is_zero(&mut self, from: u64, to: u64) -> io::Result<bool> {
+        let bytes = usize::try_from(to - from).expect("less than a block");
+        Ok(self.view(from, bytes)?.iter().all(|&byte| byte == 0))
+    }
+
+    /// `bytes` at `at`, which lie before the end.
+    fn view(&mut self, at: u64, bytes: usize) -> io::Result<Bytes> {
+        let end = at + bytes as u64;
+        if at < self.chunk_at || self.chunk_at + (self.chunk.len() as u64) < end {
+            let from = at / BLOCK * BLOCK;
+            let needed = blocks(usize::try_from(end - from).map_err(io::Error::other)?);
+            let left = usize::try_from(self.extent.end_position - from).unwrap_or(usize::MAX);
+            let wanted = needed.max(self.chunk_bytes).min(left);
+            self.chunk = self.file.read_at(from, wanted)?;
+            self.chunk_at = from;
+            self.bytes_read += self.chunk.len() as u64;
+            if self.chunk_at + (self.chunk.len() as u64) < end {
+                // A file shorter than a segment: what is missing reads as zeros, and so as a hole.
+                let mut longer = self.chunk.to_vec();
+                longer.resize(wanted, 0);
+                self.chunk = longer.into();
+            }
+        }
+        let start = usize::try_from(at - self.chunk_at).map_err(io::Error::other)?;
+        Ok(self.chunk.slice(start..start + bytes))
+    }
+}

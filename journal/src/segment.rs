@@ -1,0 +1,286 @@
+//! The segments of a log: what each covers, and where in it to begin reading.
+
+use std::collections::VecDeque;
+use std::io;
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, RwLock};
+
+use crate::clock::WallTime;
+use crate::disk::{Disk, File};
+use crate::layout::{DATA_START, Seed};
+use crate::lock::{lock, read, write};
+use crate::scan::Extent;
+
+/// Names of segments in use are this, after their sequence number.
+const SEGMENT_SUFFIX: &str = ".seg";
+const SEQUENCE_DIGITS: usize = 12;
+/// Names of files that wait to become segments begin with this.
+const SPARE_PREFIX: &str = "spare-";
+/// A segment's index has at most one entry for so many bytes.
+const INDEX_STEP_BYTES: u64 = 64 << 10;
+/// Files of segments that are kept open for reading; the one opened first is closed first.
+const OPEN_FILES_MAX: usize = 64;
+
+pub(crate) fn segment_name(sequence: u64) -> String {
+    format!("{sequence:0SEQUENCE_DIGITS$}{SEGMENT_SUFFIX}")
+}
+
+pub(crate) fn segment_sequence(name: &str) -> Option<u64> {
+    let digits = name.strip_suffix(SEGMENT_SUFFIX)?;
+    let sequence = digits.parse().ok()?;
+    (segment_name(sequence) == name).then_some(sequence)
+}
+
+pub(crate) fn spare_name(number: u64) -> String {
+    format!("{SPARE_PREFIX}{number}")
+}
+
+pub(crate) fn spare_number(name: &str) -> Option<u64> {
+    name.strip_prefix(SPARE_PREFIX)?.parse().ok()
+}
+
+/// Where a record lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Mark {
+    pub(crate) offset: u64,
+    pub(crate) position: u64,
+}
+
+/// A segment. What changes about it is behind its lock; the rest is fixed when it comes into use.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    pub(crate) sequence: u64,
+    pub(crate) generation: u64,
+    pub(crate) first: u64,
+    pub(crate) created: WallTime,
+    pub(crate) bytes: u64,
+    /// From here on only whole groups count. `u64::MAX` if the segment was left in order.
+    pub(crate) torn_from: u64,
+    /// Records from there on whose groups aren't whole.
+    pub(crate) voids: Vec<Range<u64>>,
+    reach: Mutex<Reach>,
+    /// Set before the file is put to another use. Who read from it looks here afterwards.
+    reclaimed: AtomicBool,
+}
+
+/// How far a segment goes, and an index of what is known of it.
+#[derive(Debug)]
+struct Reach {
+    end: u64,
+    end_position: u64,
+    sealed: bool,
+    index: Vec<Mark>,
+}
+
+impl Segment {
+    pub(crate) fn new(facts: SegmentFixed, end: u64, end_position: u64, sealed: bool) -> Self {
+        let SegmentFixed {
+            sequence,
+            generation,
+            first,
+            created,
+            bytes,
+            torn_from,
+            voids,
+        } = facts;
+        Self {
+            sequence,
+            generation,
+            first,
+            created,
+            bytes,
+            torn_from,
+            voids,
+            reach: Mutex::new(Reach {
+                end,
+                end_position,
+                sealed,
+                index: Vec::new(),
+            }),
+            reclaimed: AtomicBool::new(false),
+        }
+    }
+
+    pub(crate) fn seed(&self) -> Seed {
+        Seed::of(self.generation)
+    }
+
+    pub(crate) fn end(&self) -> u64 {
+        lock(&self.reach).end
+    }
+
+    pub(crate) fn end_position(&self) -> u64 {
+        lock(&self.reach).end_position
+    }
+
+    pub(crate) fn is_sealed(&self) -> bool {
+        lock(&self.reach).sealed
+    }
+
+    pub(crate) fn seal(&self) {
+        lock(&self.reach).sealed = true;
+    }
+
+    pub(crate) fn extend(&self, end: u64, end_position: u64, mark: Mark) {
+        let mut reach = lock(&self.reach);
+        reach.end = end;
+        reach.end_position = end_position;
+        reach.learn(mark);
+    }
+
+    pub(crate) fn learn(&self, mark: Mark) {
+        lock(&self.reach).learn(mark);
+    }
+
+    pub(crate) fn reclaim(&self) {
+        self.reclaimed.store(true, Ordering::SeqCst);
+    }
+
+    pub(crate) fn is_reclaimed(&self) -> bool {
+        self.reclaimed.load(Ordering::SeqCst)
+    }
+
+    /// What to walk through to come to `offset` and all behind it.
+    pub(crate) fn extent_from(&self, offset: u64) -> Extent {
+        let reach = lock(&self.reach);
+        let known = reach.index.partition_point(|mark| mark.offset <= offset);
+        let start = match known {
+            0 => Mark {
+                offset: self.first,
+                position: DATA_START,
+            },
+            known => reach.index[known - 1],
+        };
+        Extent {
+            segment: self.sequence,
+            seed: self.seed(),
+            position: start.position,
+            offset: start.offset,
+            end_position: reach.end_position,
+            end_offset: Some(reach.end),
+            torn_from: self.torn_from,
+            voids: self.voids.clone(),
+        }
+    }
+}
+
+impl Reach {
+    fn learn(&mut self, mark: Mark) {
+        let next = self
+            .index
+            .last()
+            .map_or(0, |last| last.position + INDEX_STEP_BYTES);
+        if next <= mark.position {
+            self.index.push(mark);
+        }
+    }
+}
+
+/// What is fixed about a segment.
+#[derive(Debug)]
+pub(crate) struct SegmentFixed {
+    pub(crate) sequence: u64,
+    pub(crate) generation: u64,
+    pub(crate) first: u64,
+    pub(crate) created: WallTime,
+    pub(crate) bytes: u64,
+    pub(crate) torn_from: u64,
+    pub(crate) voids: Vec<Range<u64>>,
+}
+
+/// All segments, oldest first, and their open files.
+pub(crate) struct Segments {
+    disk: Arc<dyn Disk>,
+    table: RwLock<VecDeque<Arc<Segment>>>,
+    files: Mutex<VecDeque<(u64, Arc<dyn File>)>>,
+}
+
+impl Segments {
+    pub(crate) fn new(disk: Arc<dyn Disk>, table: VecDeque<Arc<Segment>>) -> Self {
+        Self {
+            disk,
+            table: RwLock::new(table),
+            files: Mutex::new(VecDeque::new()),
+        }
+    }
+
+    /// The offset of the oldest record that is still kept; where the next goes if there is none.
+    pub(crate) fn start(&self) -> u64 {
+        read(&self.table).front().map_or(0, |segment| segment.first)
+    }
+
+    pub(crate) fn list(&self) -> Vec<Arc<Segment>> {
+        read(&self.table).iter().cloned().collect()
+    }
+
+    /// The segment that covers `offset`, unless that lies before the first or behind the last.
+    pub(crate) fn holding(&self, offset: u64) -> Option<Arc<Segment>> {
+        let table = read(&self.table);
+        let after = table.partition_point(|segment| segment.first <= offset);
+        table.get(after.checked_sub(1)?).cloned()
+    }
+
+    /// Adds a segment behind the others and seals the one before it.
+    pub(crate) fn push(&self, segment: Arc<Segment>, file: Arc<dyn File>) {
+        self.remember(segment.sequence, file);
+        let mut table = write(&self.table);
+        if let Some(last) = table.back() {
+            last.seal();
+        }
+        table.push_back(segment);
+    }
+
+    /// Takes the oldest segments out that lie wholly before `before`. The last one stays: its
+    /// header is what remembers which offset comes next.
+    pub(crate) fn take_before(&self, before: u64) -> Vec<Arc<Segment>> {
+        let mut table = write(&self.table);
+        let mut taken = Vec::new();
+        while let [oldest, next, ..] = table.make_contiguous()
+            && next.first <= before
+            && oldest.is_sealed()
+        {
+            oldest.reclaim();
+            taken.extend(table.pop_front());
+        }
+        drop(table);
+        lock(&self.files).retain(|(sequence, _)| taken.iter().all(|s| s.sequence != *sequence));
+        taken
+    }
+
+    /// The file of a segment.
+    pub(crate) fn file(&self, sequence: u64) -> io::Result<Arc<dyn File>> {
+        let open = lock(&self.files)
+            .iter()
+            .find(|(open, _)| *open == sequence)
+            .map(|(_, file)| Arc::clone(file));
+        if let Some(file) = open {
+            return Ok(file);
+        }
+        let file = self.disk.open(&segment_name(sequence))?;
+        self.remember(sequence, Arc::clone(&file));
+        Ok(file)
+    }
+
+    fn remember(&self, sequence: u64, file: Arc<dyn File>) {
+        let mut files = lock(&self.files);
+        if OPEN_FILES_MAX <= files.len() {
+            files.pop_front();
+        }
+        files.push_back((sequence, file));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_read_back_as_numbers() {
+        assert_eq!(segment_sequence(&segment_name(17)), Some(17));
+        assert_eq!(spare_number(&spare_name(17)), Some(17));
+        for other in ["lock", "17.seg", "view.redb", "x.seg"] {
+            assert_eq!(segment_sequence(other), None, "{other}");
+        }
+    }
+}

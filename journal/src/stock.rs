@@ -1,0 +1,261 @@
+//! Segment files that aren't in use: made ahead of need, and taken back.
+//!
+//! A file that is already filled costs no metadata when it is written, so reclaimed segments are
+//! kept and used again, and in production a thread of its own fills one ahead, so that opening a
+//! segment doesn't stall a commit. A spare holds no record: its name says so, whatever its bytes.
+
+use std::collections::VecDeque;
+use std::io;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, PoisonError};
+
+use crate::disk::{Disk, File};
+use crate::driver::Fault;
+use crate::lock::lock;
+use crate::options::Options;
+use crate::segment::{Segment, segment_name, spare_name};
+
+pub(crate) struct Stock {
+    disk: Arc<dyn Disk>,
+    segment_bytes: u64,
+    bytes_max: u64,
+    min_free: u64,
+    spares_max: usize,
+    /// Bytes of the segments in use.
+    used: AtomicU64,
+    state: Mutex<State>,
+    changed: Condvar,
+    /// Held while files are made or renamed, so that who needs one waits for the one being made.
+    work: Mutex<()>,
+}
+
+#[derive(Default)]
+struct State {
+    spares: Vec<String>,
+    next_number: u64,
+    reclaimed: VecDeque<Arc<Segment>>,
+    /// A segment was opened, so another will be some day.
+    wanted: bool,
+    ended: bool,
+    fault: Option<Fault>,
+}
+
+/// A file to make a segment of.
+pub(crate) struct Spare {
+    pub(crate) name: String,
+    pub(crate) file: Arc<dyn File>,
+}
+
+impl Stock {
+    pub(crate) fn new(
+        disk: Arc<dyn Disk>,
+        options: &Options,
+        used: u64,
+        spares: Vec<String>,
+        next_number: u64,
+    ) -> Self {
+        Self {
+            disk,
+            segment_bytes: options.segment_bytes,
+            bytes_max: options.bytes_max,
+            min_free: options.min_free,
+            spares_max: options.spare_segments_max,
+            used: AtomicU64::new(used),
+            state: Mutex::new(State {
+                spares,
+                next_number,
+                wanted: true,
+                ..State::default()
+            }),
+            changed: Condvar::new(),
+            work: Mutex::default(),
+        }
+    }
+
+    /// Bytes of the segments in use.
+    pub(crate) fn used(&self) -> u64 {
+        self.used.load(Ordering::SeqCst)
+    }
+
+    /// Bytes of all segment files.
+    pub(crate) fn bytes(&self) -> u64 {
+        let spares = lock(&self.state).spares.len() as u64;
+        self.used() + spares * self.segment_bytes
+    }
+
+    /// Whether a segment could be opened without going below `min_free`.
+    pub(crate) fn has_room(&self) -> bool {
+        let state = lock(&self.state);
+        if !state.spares.is_empty() || !state.reclaimed.is_empty() {
+            return true;
+        }
+        drop(state);
+        self.disk
+            .free_bytes()
+            .is_ok_and(|free| self.min_free + self.segment_bytes <= free)
+    }
+
+    /// A file for the next segment, or none if the disk has no room. With `keep_free`, none also if
+    /// it would have less than `min_free` left.
+    pub(crate) fn take(&self, keep_free: bool) -> Result<Option<Spare>, Fault> {
+        let _work = lock(&self.work);
+        self.recycle_all()?;
+        let spare = lock(&self.state).spares.pop();
+        if let Some(name) = spare {
+            let file = self.disk.open(&name).map_err(|source| Fault::Prepare {
+                name: name.clone(),
+                source,
+            })?;
+            return Ok(Some(Spare { name, file }));
+        }
+        if keep_free && !self.has_room() {
+            return Ok(None);
+        }
+        self.make()
+    }
+
+    /// The spare has become a segment.
+    pub(crate) fn used_up(&self) {
+        self.used.fetch_add(self.segment_bytes, Ordering::SeqCst);
+        lock(&self.state).wanted = true;
+        self.changed.notify_all();
+    }
+
+    /// Hands back segments that are out of the table.
+    pub(crate) fn give_back(&self, segments: Vec<Arc<Segment>>) {
+        lock(&self.state).reclaimed.extend(segments);
+        self.changed.notify_all();
+    }
+
+    /// Renames what was handed back, oldest first and each durably before the next, so that a crash
+    /// leaves no gap between the segments that stay.
+    fn recycle_all(&self) -> Result<(), Fault> {
+        loop {
+            let Some(segment) = lock(&self.state).reclaimed.pop_front() else {
+                return Ok(());
+            };
+            let name = segment_name(segment.sequence);
+            self.recycle(&segment, &name)
+                .map_err(|source| Fault::Reclaim { name, source })?;
+        }
+    }
+
+    fn recycle(&self, segment: &Segment, name: &str) -> io::Result<()> {
+        let mut state = lock(&self.state);
+        let keep = state.spares.len() < self.spares_max && segment.bytes == self.segment_bytes;
+        let spare = spare_name(state.next_number);
+        state.next_number += 1;
+        drop(state);
+        if keep {
+            self.disk.rename(name, &spare)?;
+        } else {
+            self.disk.remove(name)?;
+        }
+        self.disk.sync()?;
+        if keep {
+            lock(&self.state).spares.push(spare);
+        }
+        self.used.fetch_sub(segment.bytes, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn make(&self) -> Result<Option<Spare>, Fault> {
+        let name = {
+            let mut state = lock(&self.state);
+            state.next_number += 1;
+            spare_name(state.next_number - 1)
+        };
+        let made = self.disk.create(&name).and_then(|file| {
+            file.zero_fill(self.segment_bytes)?;
+            file.sync()?;
+            Ok(file)
+        });
+        match made {
+            Ok(file) => Ok(Some(Spare { name, file })),
+            Err(error) if is_full(&error) => match self.disk.remove(&name) {
+                Err(source) if source.kind() != io::ErrorKind::NotFound => {
+                    Err(Fault::Prepare { name, source })
+                }
+                _ => Ok(None),
+            },
+            Err(source) => Err(Fault::Prepare { name, source }),
+        }
+    }
+
+    /// Does what waits, without making files ahead. For drivers that have no second thread.
+    pub(crate) fn tend(&self) -> Result<(), Fault> {
+        let _work = lock(&self.work);
+        self.recycle_all()
+    }
+
+    /// Whether `tend` would do anything.
+    pub(crate) fn has_reclaimed(&self) -> bool {
+        !lock(&self.state).reclaimed.is_empty()
+    }
+
+    /// The helper thread: takes segments back and fills one ahead, until `end`. `nudge` is called
+    /// when space came free or something failed.
+    pub(crate) fn tend_until_ended(&self, nudge: impl Fn()) {
+        while let Some(wanted) = self.wait_for_work() {
+            let work = lock(&self.work);
+            let done = self.recycle_all().and_then(|()| match wanted {
+                true => self.make_ahead(),
+                false => Ok(()),
+            });
+            drop(work);
+            if let Err(fault) = done {
+                lock(&self.state).fault = Some(fault);
+                nudge();
+                return;
+            }
+            nudge();
+        }
+    }
+
+    /// Whether a file is to be made ahead, or none once ended.
+    fn wait_for_work(&self) -> Option<bool> {
+        let mut state = lock(&self.state);
+        loop {
+            if state.ended {
+                return None;
+            }
+            let wanted = std::mem::take(&mut state.wanted) && state.spares.is_empty();
+            if wanted || !state.reclaimed.is_empty() {
+                return Some(wanted);
+            }
+            state = self
+                .changed
+                .wait(state)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    fn make_ahead(&self) -> Result<(), Fault> {
+        let fits = self.bytes() + self.segment_bytes <= self.bytes_max;
+        if !lock(&self.state).spares.is_empty() || !fits || !self.has_room() {
+            return Ok(());
+        }
+        if let Some(spare) = self.make()? {
+            lock(&self.state).spares.push(spare.name);
+        }
+        Ok(())
+    }
+
+    /// What the helper thread failed with.
+    pub(crate) fn fault(&self) -> Option<Fault> {
+        lock(&self.state).fault.take()
+    }
+
+    pub(crate) fn end(&self) {
+        lock(&self.state).ended = true;
+        self.changed.notify_all();
+    }
+}
+
+/// Whether an error means that there is no room, and nothing worse.
+fn is_full(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
+    )
+}
