@@ -17,6 +17,7 @@ use crate::books::by_cause;
 use crate::dead_letters::DeadLetters;
 use crate::fold::{self, OpenError};
 use crate::ingress::Ingress;
+use crate::lane::Tally;
 use crate::limits::Limits;
 use crate::log::{Log, Stopped};
 use crate::records::trigger_set::Kind;
@@ -142,7 +143,6 @@ impl Engine {
             let peers = peers.clone();
             let seed = seed.wrapping_add(index as u64);
             Worker::new(worker::Parts {
-                index,
                 log,
                 limits,
                 spans,
@@ -155,7 +155,6 @@ impl Engine {
         let dead_letters = DeadLetters::new(Arc::clone(&letters), log.clone());
         let parts = router::Parts {
             log: log.clone(),
-            limits,
             retention,
             admission: Arc::clone(&admission),
             workers: peers.clone(),
@@ -224,14 +223,16 @@ impl Engine {
         let router = router.await.map_err(|_| Ended)?;
         let mut lanes = HashMap::new();
         let mut destinations = Vec::new();
+        let mut retired = Tally::default();
         for worker in &self.workers {
             let (to, report) = oneshot::channel();
             worker.send(ToWorker::Report(to)).await.map_err(|_| Ended)?;
             let report = report.await.map_err(|_| Ended)?;
             lanes.extend(report.lanes.into_iter().map(|lane| (lane.number, lane)));
             destinations.extend(report.destinations);
+            retired.add(&report.retired);
         }
-        Ok(self.compose(router, &mut lanes, destinations))
+        Ok(self.compose(router, &mut lanes, destinations, retired))
     }
 
     fn compose(
@@ -239,6 +240,7 @@ impl Engine {
         router: RouterReport,
         lanes: &mut HashMap<Number, LaneReport>,
         mut destinations: Vec<DestinationReport>,
+        retired: Tally,
     ) -> Report {
         let RouterReport {
             registry,
@@ -303,6 +305,7 @@ impl Engine {
             destinations,
             books,
             forwards,
+            retired,
             log,
         }
     }

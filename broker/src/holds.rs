@@ -51,7 +51,9 @@ mod tests {
     fn the_lowest_block_that_is_held_is_the_bound() {
         let mut holds = Holds::default();
         assert_eq!(holds.lowest(), None);
-        [5000, 5001, 9000].map(|offset| holds.hold(Offset(offset)));
+        [5000, 5001, 9000]
+            .into_iter()
+            .for_each(|offset| holds.hold(Offset(offset)));
         assert_eq!(holds.lowest(), Some(Offset(4096)));
         holds.release(Offset(5000));
         assert_eq!(holds.lowest(), Some(Offset(4096)));

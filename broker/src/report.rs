@@ -25,6 +25,8 @@ pub struct Report {
     pub books: Book,
     /// The books of forwarding to dead letter sinks.
     pub forwards: Book,
+    /// What lanes counted since start that are no more.
+    pub retired: Tally,
     /// Where routing is.
     pub log: LogReport,
 }
@@ -129,6 +131,7 @@ pub struct LogReport {
 pub(crate) struct WorkerReport {
     pub(crate) lanes: Vec<LaneReport>,
     pub(crate) destinations: Vec<DestinationReport>,
+    pub(crate) retired: Tally,
 }
 
 impl LaneReport {
@@ -176,6 +179,7 @@ impl Worker {
         WorkerReport {
             lanes,
             destinations,
+            retired: self.retired(),
         }
     }
 }

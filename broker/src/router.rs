@@ -26,7 +26,6 @@ use crate::dead_letters::Letters;
 use crate::fold::{Folded, ParkedThen};
 use crate::holds::Holds;
 use crate::lane::Delivery;
-use crate::limits::Limits;
 use crate::log::Log;
 use crate::records::dead::Dead;
 use crate::records::routed::Routed;
@@ -70,7 +69,6 @@ pub(crate) struct RouterReport {
 /// Matches what is stored, and says who is owed what.
 pub struct Router {
     pub(crate) log: Log,
-    pub(crate) limits: Limits,
     /// How long history that nobody is owed is kept, at the most.
     pub(crate) retention: Duration,
     pub(crate) admission: Arc<Admission>,
@@ -106,7 +104,6 @@ pub struct Router {
 /// What a router is made of, beside the fold.
 pub(crate) struct Parts {
     pub(crate) log: Log,
-    pub(crate) limits: Limits,
     pub(crate) retention: Duration,
     pub(crate) admission: Arc<Admission>,
     pub(crate) workers: Vec<mpsc::Sender<ToWorker>>,
@@ -120,7 +117,6 @@ impl Router {
     pub(crate) fn new(parts: Parts, folded: Folded) -> Self {
         let Parts {
             log,
-            limits,
             retention,
             admission,
             workers,
@@ -168,7 +164,6 @@ impl Router {
         let (lowered, _) = folded.registry_then.lowered();
         Self {
             log,
-            limits,
             retention,
             admission,
             workers,

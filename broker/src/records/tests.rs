@@ -166,7 +166,8 @@ proptest! {
         let read = Envelope::read(&stored(&record)).unwrap();
         prop_assert_eq!(read.broker, 9);
         prop_assert_eq!(read.arrival, WallTime(arrival));
-        prop_assert_eq!(read.event.stored(), event().stored());
+        let event = event();
+        prop_assert_eq!(read.event.stored(), event.stored());
         prop_assert_eq!(read.context(), Ok(context));
     }
 

@@ -48,7 +48,6 @@ const NOTES_BYTES_TARGET: usize = 256 * 1024;
 
 /// One core's share of the engine.
 pub struct Worker {
-    pub(crate) index: usize,
     pub(crate) log: Log,
     pub(crate) reader: Reader,
     pub(crate) limits: Limits,
@@ -81,7 +80,6 @@ pub struct Worker {
 
 /// What a worker is made of.
 pub(crate) struct Parts {
-    pub(crate) index: usize,
     pub(crate) log: Log,
     pub(crate) limits: Limits,
     pub(crate) spans: Arc<dyn Spans>,
@@ -93,7 +91,6 @@ pub(crate) struct Parts {
 impl Worker {
     pub(crate) fn new(parts: Parts) -> Self {
         let Parts {
-            index,
             log,
             limits,
             spans,
@@ -102,7 +99,6 @@ impl Worker {
             peers,
         } = parts;
         Self {
-            index,
             reader: log.journal().reader(),
             log,
             limits,
@@ -301,9 +297,10 @@ impl Worker {
         if self.draining.is_none() || !self.flights.is_empty() {
             return false;
         }
-        if let Some(done) = self.draining.take() {
-            // The engine may have stopped waiting: its grace is over.
-            drop(done.send(()));
+        if let Some(done) = self.draining.take()
+            && done.send(()).is_err()
+        {
+            tracing::debug!("drained after the engine's grace was over");
         }
         true
     }
@@ -314,6 +311,11 @@ impl Worker {
 
     pub(crate) fn each_destination(&self) -> impl Iterator<Item = &Destination> {
         self.destinations.iter().flatten()
+    }
+
+    /// What lanes counted that are no more.
+    pub(crate) fn retired(&self) -> Tally {
+        self.retired
     }
 
     /// Each lane's oldest offset that has not ended, wherever it is.
