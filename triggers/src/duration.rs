@@ -95,7 +95,9 @@ fn guess(text: &str) -> Option<String> {
     if upper != text && parse(&upper).is_ok() {
         return Some(upper);
     }
-    let split = upper.find(|c: char| !c.is_ascii_digit())?;
+    let split = upper
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(upper.len());
     let (number, unit) = upper.split_at(split);
     let number: u64 = number.parse().ok()?;
     Some(match unit.trim() {
@@ -216,7 +218,7 @@ mod tests {
                  -> is "", write an ISO 8601 duration such as PT30S, PT5M or P7D
                 P -> is "P", write an ISO 8601 duration such as PT30S, PT5M or P7D
                 PT -> is "PT", write an ISO 8601 duration such as PT30S, PT5M or P7D
-                5 -> is "5", write an ISO 8601 duration such as PT30S, PT5M or P7D
+                5 -> is "5", write an ISO 8601 duration such as PT5S
                 30s -> is "30s", write an ISO 8601 duration such as PT30S
                 7 days -> is "7 days", write an ISO 8601 duration such as P7D
                 500ms -> is "500ms", write an ISO 8601 duration such as PT0.5S

@@ -153,7 +153,12 @@ pub(crate) fn nearest<'a>(word: &str, expected: &[&'a str]) -> Option<&'a str> {
         .filter(|(distance, candidate)| {
             let shorter = candidate.len().min(word.len());
             let begins_alike = 4 <= shorter && word.as_bytes()[..4] == candidate.as_bytes()[..4];
-            *distance * 2 <= shorter && *distance <= if begins_alike { 3 } else { 2 }
+            *distance
+                <= if begins_alike {
+                    3
+                } else {
+                    shorter.div_ceil(2).min(2)
+                }
         })
         .min_by_key(|(distance, _)| *distance)
         .map(|(_, candidate)| candidate)
