@@ -209,6 +209,16 @@ impl Engine {
         Ok(self.registrar.apply(change).await?)
     }
 
+    /// Returns when the router has read all that was in the log when it was opened, so that
+    /// every broker of the log is known at the door.
+    ///
+    /// # Errors
+    ///
+    /// [`Ended`] when the log has stopped.
+    pub async fn caught_up(&self) -> Result<(), Ended> {
+        Ok(self.registrar.caught_up().await?)
+    }
+
     /// How are things.
     ///
     /// # Errors
@@ -323,6 +333,9 @@ impl Engine {
     /// Starts no further attempt, lets those in the air finish for up to `grace`, and writes
     /// down what came of them. What isn't finished by then stays owed.
     pub async fn drain(&self, grace: Duration) {
+        if self.router.send(ToRouter::Stop).await.is_err() {
+            tracing::debug!("the router had stopped before the drain");
+        }
         let drained = async {
             let mut waiting = Vec::new();
             for worker in &self.workers {

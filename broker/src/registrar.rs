@@ -85,17 +85,27 @@ impl Registrar {
         self.note(ops).await.map(drop)
     }
 
+    /// Returns when the last change planned is in force.
+    pub(crate) async fn caught_up(&self) -> Result<(), Stopped> {
+        let revision = self.locked(|registry| registry.revision);
+        self.until(revision).await
+    }
+
+    async fn until(&self, revision: u64) -> Result<(), Stopped> {
+        let mut in_force = self.in_force.clone();
+        in_force
+            .wait_for(|reached| *reached >= revision)
+            .await
+            .map(drop)
+            .map_err(|_| Stopped)
+    }
+
     async fn write(&self, ops: Vec<Op>) -> Result<(), Stopped> {
         let Some(revision) = self.note(ops).await? else {
             return Ok(());
         };
         self.log.flush().await?;
-        let mut in_force = self.in_force.clone();
-        in_force
-            .wait_for(|reached| *reached >= revision)
-            .await
-            .map_err(|_| Stopped)?;
-        Ok(())
+        self.until(revision).await
     }
 
     async fn note(&self, ops: Vec<Op>) -> Result<Option<u64>, Stopped> {

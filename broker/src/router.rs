@@ -55,6 +55,8 @@ const TICK: Duration = Duration::from_millis(250);
 pub(crate) enum ToRouter {
     /// How are things.
     Report(oneshot::Sender<RouterReport>),
+    /// Route nothing more. What is stored from now on is routed at the next start.
+    Stop,
 }
 
 /// What the router says.
@@ -147,9 +149,10 @@ impl Router {
                     match parked.remove(&(number, offset)) {
                         None => state.owed.push(offset),
                         Some(ParkedThen { due, history }) => {
-                            // Never earlier than due, and a clock that was set back doesn't make
-                            // it wait longer than its backoff could.
-                            let wait = due.since(now);
+                            // Never earlier than due; and a clock that was set back doesn't
+                            // make it wait longer than it was told to.
+                            let told = history.last().map(|last| due.since(last.started));
+                            let wait = due.since(now).min(told.unwrap_or_default());
                             let history = Some(Box::new(history));
                             state
                                 .parked
@@ -211,7 +214,7 @@ impl Router {
                 biased;
                 question = self.questions.recv() => match question {
                     Some(ToRouter::Report(to)) => drop(to.send(self.report())),
-                    None => return Ok(()),
+                    Some(ToRouter::Stop) | None => return Ok(()),
                 },
                 _ = tick.tick() => self.look_after().await?,
                 changed = durable.changed(), if !behind => {
