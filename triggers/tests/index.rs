@@ -10,7 +10,7 @@ use proptest::test_runner::{Config, TestRunner};
 use triggers::run::filter::Attribute;
 use triggers::{BrokerName, Filter, Index};
 
-type Event = BTreeMap<&'static str, &'static str>;
+type Event<'a> = BTreeMap<&'a str, &'a str>;
 
 /// Near misses of each other: shared beginnings, shared ends, one inside another.
 const TEXTS: [&str; 14] = [
@@ -58,7 +58,7 @@ fn filter() -> impl Strategy<Value = Filter> {
     })
 }
 
-fn event() -> impl Strategy<Value = Event> {
+fn event() -> impl Strategy<Value = Event<'static>> {
     let optional = || prop::option::of(prop_oneof![9 => text(), 1 => Just("")]);
     (text(), text(), optional(), optional(), optional()).prop_map(
         |(ty, source, subject, region, priority)| {
@@ -129,6 +129,38 @@ fn the_index_finds_what_the_naive_evaluator_finds() {
         (pairs / 20..pairs / 2).contains(&matches),
         "{matches} of {pairs}"
     );
+}
+
+/// Longer than what the index files a prefix or suffix under.
+#[test]
+fn long_prefixes_and_suffixes_are_asked_in_full() {
+    let broker = BrokerName::new("shop", "a");
+    let common = "é".repeat(200);
+    let (early, late) = (format!("{common}x"), format!("y{common}"));
+    let filters = [
+        Filter::Prefix(Attribute::Type, early.as_str().into()),
+        Filter::Suffix(Attribute::Type, late.as_str().into()),
+        Filter::Prefix(Attribute::Type, "é".into()),
+        Filter::Suffix(Attribute::Type, "é".into()),
+    ];
+    let index = Index::build(
+        (0..)
+            .zip(filters)
+            .map(|(n, filter)| (n, broker.clone(), filter)),
+    );
+    let mut found = Vec::new();
+    let texts = [
+        early.clone(),
+        late.clone(),
+        common.clone(),
+        format!("{early}{late}"),
+    ];
+    let expected: [&[u32]; 4] = [&[0, 2], &[1, 3], &[2, 3], &[0, 1, 2, 3]];
+    for (text, expected) in texts.iter().zip(expected) {
+        let event = Event::from([("type", text.as_str()), ("source", "s")]);
+        index.matching(&broker, &event, &mut found);
+        assert_eq!(found, expected, "{text}");
+    }
 }
 
 #[test]

@@ -942,6 +942,28 @@ mod catalog {
         );
     }
 
+    /// What `weft check` prints.
+    #[test]
+    fn a_report_has_a_headline_and_the_problems_in_order() {
+        let mut catalog = Catalog::default();
+        let good = file("b.yaml", &trigger("b", ""));
+        let change = catalog.reload(vec![good]);
+        let clean = change.report([]);
+        assert!(clean.is_clean());
+        let lost = trigger("c", "").replace("broker: default", "broker: lost");
+        let bad = trigger("a", "delivery: {retry: x, timeout: y}");
+        let change = catalog.reload(vec![file("c.yaml", &lost), file("a.yaml", &bad)]);
+        let (_, further) = lower(&catalog.in_force().collect::<Vec<_>>());
+        let report = change.report(further);
+        assert!(!report.is_clean());
+        expect![[r#"
+            no problems: 0 brokers, 1 trigger, 0 nodes from 1 file
+            3 problems in 2 files; in order: 0 brokers, 1 trigger, 0 nodes from 2 files
+              a.yaml:8:21  spec.delivery.retry is "x", it must be a whole number
+              a.yaml:8:33  spec.delivery.timeout is "y", write an ISO 8601 duration such as PT30S, PT5M or P7D
+              c.yaml:1:1  Trigger default/c names the broker default/lost, which does not exist (BrokerDoesNotExist), declare a Broker lost, or write broker: default"#]].assert_eq(&format!("{clean}\n{report}"));
+    }
+
     #[test]
     fn a_name_being_mistyped_is_not_a_deletion() {
         check(

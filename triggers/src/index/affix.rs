@@ -9,6 +9,11 @@
 #[derive(Debug)]
 pub(super) struct Affixes<V> {
     entries: Vec<Entry<V>>,
+    /// What every prefix begins with.
+    common: Box<[u8]>,
+    /// The bytes of each prefix behind that, as a number: a search stays within few cache
+    /// lines until one prefix is left to look at.
+    heads: Vec<u64>,
     sealed: bool,
     /// Positions of prefixes while they are being filled.
     filling: std::collections::HashMap<Box<[u8]>, usize>,
@@ -25,6 +30,8 @@ impl<V> Default for Affixes<V> {
     fn default() -> Affixes<V> {
         Affixes {
             entries: Vec::new(),
+            common: Box::default(),
+            heads: Vec::new(),
             sealed: false,
             filling: std::collections::HashMap::new(),
         }
@@ -56,6 +63,16 @@ impl<V: Default> Affixes<V> {
         self.sealed = true;
         self.entries
             .sort_unstable_by(|a, b| a.prefix.cmp(&b.prefix));
+        if let [first, .., last] = self.entries.as_slice() {
+            // Sorted: what the outermost share, all share.
+            self.common = common(&first.prefix, &last.prefix).into();
+        }
+        let behind = self.common.len();
+        self.heads = self
+            .entries
+            .iter()
+            .map(|entry| head(&entry.prefix[behind..]))
+            .collect();
         // The chain of prefixes that are still open at this point of the order.
         let mut open: Vec<usize> = Vec::new();
         for position in 0..self.entries.len() {
@@ -76,31 +93,48 @@ impl<V: Default> Affixes<V> {
     }
 
     /// Calls `found` with the value of every prefix of `text`, longest first.
-    pub(super) fn each<'a>(
-        &'a self,
-        text: impl Iterator<Item = u8> + Clone,
-        mut found: impl FnMut(&'a V),
-    ) {
+    pub(super) fn each<'a>(&'a self, text: &[u8], mut found: impl FnMut(&'a V)) {
         debug_assert!(self.sealed);
-        let after = self
-            .entries
-            .partition_point(|entry| entry.prefix.iter().copied().le(text.clone()));
+        // Most searches compare behind what all prefixes begin with.
+        let Some(tail) = text.strip_prefix(&*self.common) else {
+            return;
+        };
+        let behind = self.common.len();
+        let head = head(tail);
+        let from = self.heads.partition_point(|other| *other < head);
+        let alike = self.heads[from..].partition_point(|other| *other == head);
+        let after = from
+            + self.entries[from..from + alike]
+                .partition_point(|entry| &entry.prefix[behind..] <= tail);
         let mut next = after.checked_sub(1);
         let mut begins = false;
         while let Some(position) = next {
             let entry = &self.entries[position];
             // What begins a prefix of the text begins the text.
-            begins = begins || begins_with(text.clone(), &entry.prefix);
+            begins = begins || tail.starts_with(&entry.prefix[behind..]);
             if begins {
                 found(&entry.value);
             }
             next = entry.parent.map(|parent| parent as usize);
         }
     }
+
+    /// Whether there is nothing to find.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
 }
 
-fn begins_with(mut text: impl Iterator<Item = u8>, prefix: &[u8]) -> bool {
-    prefix.iter().all(|byte| text.next() == Some(*byte))
+/// The first eight bytes as a number that sorts as they do; missing ones count as 0.
+fn head(bytes: &[u8]) -> u64 {
+    let first = bytes.iter().chain(std::iter::repeat(&0)).take(8);
+    first.fold(0, |head, byte| head << 8 | u64::from(*byte))
+}
+
+/// What both begin with.
+fn common<'a>(a: &'a [u8], b: &[u8]) -> &'a [u8] {
+    let length = a.iter().zip(b).take_while(|(x, y)| x == y).count();
+    &a[..length]
 }
 
 #[cfg(test)]
@@ -138,7 +172,7 @@ mod tests {
             "b",
         ] {
             let mut found = Vec::new();
-            affixes.each(text.bytes(), |prefix| found.push(*prefix));
+            affixes.each(text.as_bytes(), |prefix| found.push(*prefix));
             let mut expected: Vec<&str> = known
                 .into_iter()
                 .filter(|prefix| text.starts_with(prefix))

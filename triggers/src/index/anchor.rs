@@ -24,6 +24,10 @@ pub(super) enum Choice {
     Rest(Filter),
 }
 
+/// A longer prefix or suffix is filed under its first or last so many bytes, and asked in
+/// full afterwards: the end of a value is turned around in a buffer of this size.
+pub(super) const AFFIX_BYTES_MAX: usize = 128;
+
 /// More alternatives than this aren't worth as many entries.
 const ALTERNATIVES_MAX: usize = 64;
 
@@ -132,8 +136,8 @@ impl Census {
                     let mut offer = self.offer(filter)?;
                     // An anchor found deeper stands for a part of the condition only.
                     offer.covers = match single(filter) {
-                        Some(_) => Covers::One(position),
-                        None => Covers::Nothing,
+                        Some(_) if whole(filter) => Covers::One(position),
+                        _ => Covers::Nothing,
                     };
                     Some(offer)
                 });
@@ -147,7 +151,11 @@ impl Census {
                 Some(Offer {
                     cost: self.cost(&anchor),
                     anchors: vec![anchor],
-                    covers: Covers::One(0),
+                    covers: if whole(single_condition) {
+                        Covers::One(0)
+                    } else {
+                        Covers::Nothing
+                    },
                 })
             }
         }
@@ -174,10 +182,25 @@ impl Census {
 fn single(filter: &Filter) -> Option<Anchor> {
     match filter {
         Filter::Exact(attribute, text) => Some(Anchor::Exact(attribute.clone(), text.clone())),
-        Filter::Prefix(attribute, text) => Some(Anchor::Prefix(attribute.clone(), text.clone())),
-        Filter::Suffix(attribute, text) => Some(Anchor::Suffix(attribute.clone(), text.clone())),
+        Filter::Prefix(attribute, text) => {
+            let text = &text[..text.floor_char_boundary(AFFIX_BYTES_MAX)];
+            Some(Anchor::Prefix(attribute.clone(), text.into()))
+        }
+        Filter::Suffix(attribute, text) => {
+            let cut = text.len().saturating_sub(AFFIX_BYTES_MAX);
+            let text = &text[text.ceil_char_boundary(cut)..];
+            Some(Anchor::Suffix(attribute.clone(), text.into()))
+        }
         Filter::Present(attribute) => Some(Anchor::Present(attribute.clone())),
         _ => None,
+    }
+}
+
+/// Whether the condition's anchor says all that it asks.
+fn whole(condition: &Filter) -> bool {
+    match condition {
+        Filter::Prefix(_, text) | Filter::Suffix(_, text) => text.len() <= AFFIX_BYTES_MAX,
+        _ => true,
     }
 }
 

@@ -20,7 +20,7 @@ use crate::attributes::Attributes;
 use crate::run::filter::{Attribute, Filter};
 use crate::run::name::BrokerName;
 use affix::Affixes;
-use anchor::{Anchor, Census};
+use anchor::{AFFIX_BYTES_MAX, Anchor, Census};
 use hash::BuildFold;
 
 /// A broker of an index, looked up once and then used for every event.
@@ -210,13 +210,19 @@ impl Attributed {
         {
             take(filed, event, out);
         }
-        self.prefix.each(text.as_bytes().iter().copied(), |filed| {
-            take(filed, event, out)
-        });
-        self.suffix
-            .each(text.as_bytes().iter().rev().copied(), |filed| {
-                take(filed, event, out)
-            });
+        if !self.prefix.is_empty() {
+            self.prefix
+                .each(text.as_bytes(), |filed| take(filed, event, out));
+        }
+        if !self.suffix.is_empty() {
+            let mut backwards = [0; AFFIX_BYTES_MAX];
+            let end = &text.as_bytes()[text.len().saturating_sub(AFFIX_BYTES_MAX)..];
+            for (to, from) in backwards.iter_mut().zip(end.iter().rev()) {
+                *to = *from;
+            }
+            self.suffix
+                .each(&backwards[..end.len()], |filed| take(filed, event, out));
+        }
         if !text.is_empty() {
             take(&self.present, event, out);
         }

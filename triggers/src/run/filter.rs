@@ -105,3 +105,89 @@ impl Filter {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use expect_test::expect;
+
+    use super::*;
+
+    fn attribute(name: &str) -> Attribute {
+        Attribute::named(name)
+    }
+
+    /// Contract §4: an integer or boolean compares by its canonical text.
+    #[test]
+    fn an_event_is_asked_by_the_text_of_its_attributes() {
+        let mut headers = http::HeaderMap::new();
+        headers.insert(
+            "content-type",
+            "application/cloudevents+json".parse().unwrap(),
+        );
+        let body = Bytes::from_static(
+            br#"{"specversion":"1.0","id":"1","source":"/shop","type":"com.example.order.placed",
+                "subject":"","priority":5,"urgent":true,"region":"e\u0075","data":{"type":"x"}}"#,
+        );
+        let batch = event::http::decode(&headers, body, &event::http::Limits::default()).unwrap();
+        let event = batch.events[0].as_ref();
+
+        let exact = |name, text: &str| Filter::Exact(attribute(name), text.into());
+        let prefix = |name, text: &str| Filter::Prefix(attribute(name), text.into());
+        let suffix = |name, text: &str| Filter::Suffix(attribute(name), text.into());
+        let not = |filter| Filter::Not(Box::new(filter));
+        let asked = [
+            exact("type", "com.example.order.placed"),
+            exact("type", "x"),
+            exact("priority", "5"),
+            exact("priority", "05"),
+            exact("urgent", "true"),
+            exact("region", "eu"),
+            exact("specversion", "1.0"),
+            prefix("type", "com.example."),
+            prefix("type", "com.example.order.placed.later"),
+            suffix("source", "shop"),
+            suffix("source", "Shop"),
+            Filter::Present(attribute("region")),
+            Filter::Present(attribute("subject")),
+            Filter::Present(attribute("absent")),
+            exact("absent", ""),
+            prefix("absent", ""),
+            not(exact("absent", "a")),
+            not(not(exact("id", "1"))),
+            Filter::All(vec![]),
+            Filter::Any(vec![]),
+            Filter::All(vec![exact("id", "1"), exact("id", "2")]),
+            Filter::Any(vec![exact("id", "1"), exact("id", "2")]),
+            Filter::Everything,
+        ];
+        let lines: Vec<String> = asked
+            .iter()
+            .map(|filter| format!("{} {filter:?}", filter.matches(&event)))
+            .collect();
+        expect![[r#"
+            true Exact(Type, "com.example.order.placed")
+            false Exact(Type, "x")
+            true Exact(Other("priority"), "5")
+            false Exact(Other("priority"), "05")
+            true Exact(Other("urgent"), "true")
+            true Exact(Other("region"), "eu")
+            true Exact(Other("specversion"), "1.0")
+            true Prefix(Type, "com.example.")
+            false Prefix(Type, "com.example.order.placed.later")
+            true Suffix(Source, "shop")
+            false Suffix(Source, "Shop")
+            true Present(Other("region"))
+            false Present(Other("subject"))
+            false Present(Other("absent"))
+            false Exact(Other("absent"), "")
+            false Prefix(Other("absent"), "")
+            true Not(Exact(Other("absent"), "a"))
+            true Not(Not(Exact(Other("id"), "1")))
+            true All([])
+            false Any([])
+            false All([Exact(Other("id"), "1"), Exact(Other("id"), "2")])
+            true Any([Exact(Other("id"), "1"), Exact(Other("id"), "2")])
+            true Everything"#]].assert_eq(&lines.join("\n"));
+    }
+}
