@@ -46,14 +46,25 @@ pub(super) async fn read(
     let start = start(live, &mut body).await;
     let answer = match head.status {
         StatusCode::ACCEPTED => Answer::Took(Reply::None { status: code }),
-        status if status.is_success() && start.is_empty => Answer::Took(Reply::None { status: code }),
+        status if status.is_success() && start.is_empty => {
+            Answer::Took(Reply::None { status: code })
+        }
         status if status.is_success() => Answer::Took(Reply::Ignored { status: code }),
         status => {
             let retry_after = retry_after::of(status, &head.headers, clock.wall());
-            Answer::Said { status: code, retry_after }
+            Answer::Said {
+                status: code,
+                retry_after,
+            }
         }
     };
-    Ok((Attempted { answer, body: start.kept }, start.whole))
+    Ok((
+        Attempted {
+            answer,
+            body: start.kept,
+        },
+        start.whole,
+    ))
 }
 
 /// Whether an answer could be an event: only then its body is read whole.
@@ -80,15 +91,25 @@ async fn reply(
     let code = status.as_u16();
     let too_large = |body: &[u8]| {
         let why = format!("the reply is larger than {limit} bytes");
-        (Attempted { answer: Answer::Garbled { status: code, why }, body: kept(body) }, false)
+        (
+            Attempted {
+                answer: Answer::Garbled { status: code, why },
+                body: kept(body),
+            },
+            false,
+        )
     };
     if body.size_hint().lower() > limit as u64 {
         return Ok(too_large(&[]));
     }
     let mut pieces = BytesMut::new();
     while !body.is_end_stream() {
-        let Some(frame) = live.frame(&mut body).await else { break };
-        let Ok(data) = frame?.into_data() else { continue };
+        let Some(frame) = live.frame(&mut body).await else {
+            break;
+        };
+        let Ok(data) = frame?.into_data() else {
+            continue;
+        };
         pieces.extend_from_slice(&data);
         if pieces.len() > limit {
             return Ok(too_large(&pieces));
@@ -96,14 +117,29 @@ async fn reply(
     }
     let start = kept(&pieces);
     let is_empty = pieces.is_empty();
-    let limits = Limits { event_bytes_max: limit, ..Limits::default() };
+    let limits = Limits {
+        event_bytes_max: limit,
+        ..Limits::default()
+    };
     let answer = match event::http::reply(status, headers, pieces.freeze(), &limits) {
         Claim::NotAnEvent if is_empty => Answer::Took(Reply::None { status: code }),
         Claim::NotAnEvent => Answer::Took(Reply::Ignored { status: code }),
-        Claim::Event(event) => Answer::Took(Reply::Event { status: code, event }),
-        Claim::Invalid(error) => Answer::Garbled { status: code, why: error.to_string() },
+        Claim::Event(event) => Answer::Took(Reply::Event {
+            status: code,
+            event,
+        }),
+        Claim::Invalid(error) => Answer::Garbled {
+            status: code,
+            why: error.to_string(),
+        },
     };
-    Ok((Attempted { answer, body: start }, true))
+    Ok((
+        Attempted {
+            answer,
+            body: start,
+        },
+        true,
+    ))
 }
 
 /// The start of a body that means nothing more.
@@ -121,7 +157,9 @@ async fn start(live: &mut Live, body: &mut Incoming) -> Start {
     let mut deadline = None;
     while !whole && read <= REST_BYTES_MAX {
         let deadline = *deadline.get_or_insert_with(|| Instant::now() + REST_TIME_MAX);
-        let Ok(next) = timeout_at(deadline, live.frame(body)).await else { break };
+        let Ok(next) = timeout_at(deadline, live.frame(body)).await else {
+            break;
+        };
         match next {
             None => whole = true,
             Some(Ok(frame)) => {
@@ -134,7 +172,11 @@ async fn start(live: &mut Live, body: &mut Incoming) -> Start {
             Some(Err(_broken)) => break,
         }
     }
-    Start { kept: pieces.freeze(), is_empty: announced == 0 && read == 0, whole }
+    Start {
+        kept: pieces.freeze(),
+        is_empty: announced == 0 && read == 0,
+        whole,
+    }
 }
 
 fn kept(body: &[u8]) -> Bytes {

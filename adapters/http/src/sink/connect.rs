@@ -54,14 +54,21 @@ impl Connector {
         let (host, port) = (destination.host(), destination.port());
         let addresses = match host.trim_matches(['[', ']']).parse::<IpAddr>() {
             Ok(ip) => vec![SocketAddr::new(ip, port)],
-            Err(_name) => self.resolve(host, port).await.map_err(Failure::NoConnection)?,
+            Err(_name) => self
+                .resolve(host, port)
+                .await
+                .map_err(Failure::NoConnection)?,
         };
         let failed = match timeout(self.connect_time_max, race(&addresses)).await {
             Ok(Ok(stream)) => {
-                stream.set_nodelay(true).map_err(|error| no_connection(host, port, None, &error))?;
+                stream
+                    .set_nodelay(true)
+                    .map_err(|error| no_connection(host, port, None, &error))?;
                 return Ok(stream);
             }
-            Ok(Err((address, error))) => return Err(no_connection(host, port, Some(address), &error)),
+            Ok(Err((address, error))) => {
+                return Err(no_connection(host, port, Some(address), &error));
+            }
             Err(_late) => self.connect_time_max,
         };
         let text = format!("connecting to {host}:{port} timed out after {failed:?}");
@@ -71,20 +78,27 @@ impl Connector {
     /// What `host` stands for. When it can't be resolved now, what it stood for last is used on.
     async fn resolve(&self, host: &str, port: u16) -> Result<Vec<SocketAddr>, String> {
         let known = |resolved: &Resolved| {
-            let with_port = resolved.addresses.iter().map(|a| SocketAddr::new(a.ip(), port));
+            let with_port = resolved
+                .addresses
+                .iter()
+                .map(|a| SocketAddr::new(a.ip(), port));
             with_port.collect::<Vec<_>>()
         };
-        if let Some(fresh) =
-            self.names.borrow().get(host).filter(|resolved| Instant::now() < resolved.until)
+        if let Some(fresh) = self
+            .names
+            .borrow()
+            .get(host)
+            .filter(|resolved| Instant::now() < resolved.until)
         {
             return Ok(known(fresh));
         }
         let found = match timeout(self.resolve_time_max, lookup_host((host, port))).await {
             Ok(Ok(found)) => Ok(found.take(ADDRESSES_MAX).collect::<Vec<_>>()),
             Ok(Err(error)) => Err(format!("cannot resolve host {host}: {error}")),
-            Err(_late) => {
-                Err(format!("cannot resolve host {host} within {:?}", self.resolve_time_max))
-            }
+            Err(_late) => Err(format!(
+                "cannot resolve host {host} within {:?}",
+                self.resolve_time_max
+            )),
         };
         let mut names = self.names.borrow_mut();
         match found {
@@ -96,7 +110,13 @@ impl Connector {
                     names.clear();
                 }
                 let until = Instant::now() + RESOLVED_FOR;
-                names.insert(host.into(), Resolved { addresses: addresses.clone(), until });
+                names.insert(
+                    host.into(),
+                    Resolved {
+                        addresses: addresses.clone(),
+                        until,
+                    },
+                );
                 Ok(addresses)
             }
             Err(text) => names.get(host).map(known).ok_or(text),
@@ -110,7 +130,9 @@ async fn race(addresses: &[SocketAddr]) -> Result<TcpStream, (SocketAddr, io::Er
     let mut waiting = addresses.iter().copied();
     let mut trying = FuturesUnordered::new();
     let try_one = |address| async move {
-        TcpStream::connect(address).await.map_err(|error| (address, error))
+        TcpStream::connect(address)
+            .await
+            .map_err(|error| (address, error))
     };
     trying.extend(waiting.next().map(try_one));
     loop {

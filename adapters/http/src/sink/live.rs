@@ -64,12 +64,24 @@ impl Failure {
             None if error.is_parse() => return Self::NotHttp(error),
             _ => return Self::Other(error),
         };
-        if heard { Self::BrokeInside } else { Self::Broke { how, reused } }
+        if heard {
+            Self::BrokeInside
+        } else {
+            Self::Broke { how, reused }
+        }
     }
 }
 
+/// hyper wraps what the socket said once or twice.
 fn io_kind(error: &hyper::Error) -> Option<io::ErrorKind> {
-    Some(error.source()?.downcast_ref::<io::Error>()?.kind())
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        if let Some(io) = error.downcast_ref::<io::Error>() {
+            return Some(io.kind());
+        }
+        cause = error.source();
+    }
+    None
 }
 
 /// An open connection with nothing on it, or with one request.
@@ -86,14 +98,22 @@ impl Live {
     /// Takes a connected socket.
     pub(super) async fn open(stream: TcpStream) -> Result<Self, Failure> {
         let heard = Rc::new(Cell::new(false));
-        let ear = Ear { stream, heard: Rc::clone(&heard) };
+        let ear = Ear {
+            stream,
+            heard: Rc::clone(&heard),
+        };
         let (sender, http) = http1::Builder::new()
             .max_headers(HEADERS_MAX)
             .max_buf_size(BUFFER_BYTES_MAX)
             .handshake(TokioIo::new(ear))
             .await
             .map_err(Failure::Other)?;
-        Ok(Self { sender, http: Some(Box::pin(http)), heard, reused: false })
+        Ok(Self {
+            sender,
+            http: Some(Box::pin(http)),
+            heard,
+            reused: false,
+        })
     }
 
     /// Sends a request and waits for the head of its answer.
@@ -134,7 +154,10 @@ async fn beside<W: Future>(http: &mut Option<Pin<Box<Http>>>, work: W) -> W::Out
     poll_fn(|cx| {
         // How it ended, the one who waits for an answer is told; dropping it tells him also
         // when hyper didn't.
-        if http.as_mut().is_some_and(|http| http.as_mut().poll(cx).is_ready()) {
+        if http
+            .as_mut()
+            .is_some_and(|http| http.as_mut().poll(cx).is_ready())
+        {
             *http = None;
         }
         work.as_mut().poll(cx)

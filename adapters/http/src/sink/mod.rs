@@ -92,7 +92,9 @@ impl HttpSink {
             pool: pool::Pool::new(&settings),
             settings,
         };
-        Self { inner: Rc::new(inner) }
+        Self {
+            inner: Rc::new(inner),
+        }
     }
 
     /// Idle connections now, for `/metrics`.

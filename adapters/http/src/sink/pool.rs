@@ -80,11 +80,17 @@ impl Pool {
             None => idle.entry(Rc::clone(authority)).or_default(),
         };
         if lying.len() < self.per_authority_max {
-            lying.push_back(Idle { live, since: Instant::now() });
+            lying.push_back(Idle {
+                live,
+                since: Instant::now(),
+            });
             self.count.set(self.count.get() + 1);
             if !self.sweeping.replace(true) {
                 // It ends by itself, and with the pool; without it, idle sockets would stay.
-                drop(tokio::task::spawn_local(sweep(Rc::downgrade(self), self.time_max)));
+                drop(tokio::task::spawn_local(sweep(
+                    Rc::downgrade(self),
+                    self.time_max,
+                )));
             }
         }
     }
@@ -97,7 +103,10 @@ async fn sweep(pool: Weak<Pool>, time_max: Duration) {
         let Some(pool) = pool.upgrade() else { return };
         let mut idle = pool.idle.borrow_mut();
         idle.retain(|_authority, lying| {
-            while lying.front().is_some_and(|oldest| oldest.since.elapsed() >= time_max) {
+            while lying
+                .front()
+                .is_some_and(|oldest| oldest.since.elapsed() >= time_max)
+            {
                 lying.pop_front();
                 pool.count.set(pool.count.get() - 1);
             }

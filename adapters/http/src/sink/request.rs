@@ -76,8 +76,11 @@ impl Requests {
 
     /// The request of one attempt.
     pub(super) fn message(&self, request: &Request, target: &Target) -> http::Request<Full<Bytes>> {
-        let add: Vec<(&str, &str)> =
-            request.add.iter().map(|(name, value)| (*name, value.as_str())).collect();
+        let add: Vec<(&str, &str)> = request
+            .add
+            .iter()
+            .map(|(name, value)| (*name, value.as_str()))
+            .collect();
         let out = match request.format {
             Format::AsItCame => Out::AsItCame,
             Format::Json => Out::Json,
@@ -95,7 +98,9 @@ impl Requests {
     fn put_ours(&self, headers: &mut HeaderMap, request: &Request, target: &Target) {
         headers.reserve(OURS + request.forwarded.len());
         for (name, value) in &request.forwarded {
-            if let (Ok(name), Ok(value)) = (name.parse::<HeaderName>(), HeaderValue::from_bytes(value)) {
+            if let (Ok(name), Ok(value)) =
+                (name.parse::<HeaderName>(), HeaderValue::from_bytes(value))
+            {
                 headers.append(name, value);
             }
         }

@@ -10,13 +10,18 @@ use http::{HeaderMap, StatusCode};
 /// (contract §2); what can't be read counts as absent, and a date that has passed as none to
 /// wait.
 pub(super) fn of(status: StatusCode, headers: &HeaderMap, now: WallTime) -> Option<Duration> {
-    if !matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE) {
+    if !matches!(
+        status,
+        StatusCode::TOO_MANY_REQUESTS | StatusCode::SERVICE_UNAVAILABLE
+    ) {
         return None;
     }
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         // A number that is too large asks for ever; the trigger's terms cap it.
-        return Some(Duration::from_secs(text.parse().unwrap_or(u64::from(u32::MAX))));
+        return Some(Duration::from_secs(
+            text.parse().unwrap_or(u64::from(u32::MAX)),
+        ));
     }
     let date = httpdate::parse_http_date(text).ok()?;
     let at = date.duration_since(UNIX_EPOCH).ok()?;
@@ -40,10 +45,22 @@ mod tests {
         };
         let busy = StatusCode::SERVICE_UNAVAILABLE;
         assert_eq!(asked(busy, "7"), Some(Duration::from_secs(7)));
-        assert_eq!(asked(StatusCode::TOO_MANY_REQUESTS, "0"), Some(Duration::ZERO));
-        assert_eq!(asked(busy, "Sun, 06 Nov 1994 08:50:00 GMT"), Some(Duration::from_secs(23)));
-        assert_eq!(asked(busy, "Sunday, 06-Nov-94 08:50:00 GMT"), Some(Duration::from_secs(23)));
-        assert_eq!(asked(busy, "Sun, 06 Nov 1994 08:49:00 GMT"), Some(Duration::ZERO));
+        assert_eq!(
+            asked(StatusCode::TOO_MANY_REQUESTS, "0"),
+            Some(Duration::ZERO)
+        );
+        assert_eq!(
+            asked(busy, "Sun, 06 Nov 1994 08:50:00 GMT"),
+            Some(Duration::from_secs(23))
+        );
+        assert_eq!(
+            asked(busy, "Sunday, 06-Nov-94 08:50:00 GMT"),
+            Some(Duration::from_secs(23))
+        );
+        assert_eq!(
+            asked(busy, "Sun, 06 Nov 1994 08:49:00 GMT"),
+            Some(Duration::ZERO)
+        );
         assert_eq!(asked(busy, "Sun, 06 Nov 1960 08:49:00 GMT"), None);
         assert!(asked(busy, "99999999999999999999999").unwrap() > Duration::from_secs(1 << 31));
         for nonsense in ["", "soon", "-1", "1.5", "+3"] {

@@ -34,7 +34,10 @@ pub(super) async fn read(
 ) -> Result<Bytes, Refused> {
     let length = body.size_hint().exact();
     if let Some(got) = length.filter(|length| *length > limit as u64) {
-        return Err(Refused::TooLarge { got: Some(got), limit });
+        return Err(Refused::TooLarge {
+            got: Some(got),
+            limit,
+        });
     }
     // Nearly every body came with its head in one read, and is one piece that needs no copy.
     let mut whole = Bytes::new();
@@ -45,14 +48,20 @@ pub(super) async fn read(
         let frame = match body.frame().now_or_never() {
             Some(frame) => frame,
             None => {
-                let pace = pace.get_or_insert_with(|| Pace { started: Instant::now() });
+                let pace = pace.get_or_insert_with(|| Pace {
+                    started: Instant::now(),
+                });
                 let deadline = pace.deadline(received, settings);
-                timeout_at(deadline, body.frame()).await.map_err(|_late| Refused::Slow)?
+                timeout_at(deadline, body.frame())
+                    .await
+                    .map_err(|_late| Refused::Slow)?
             }
         };
         let Some(frame) = frame else { break };
         // Trailers carry nothing of an event.
-        let Ok(data) = frame.map_err(|_broken| Refused::BrokenBody)?.into_data() else { continue };
+        let Ok(data) = frame.map_err(|_broken| Refused::BrokenBody)?.into_data() else {
+            continue;
+        };
         received += data.len();
         if received > limit {
             return Err(Refused::TooLarge { got: None, limit });
@@ -94,7 +103,9 @@ pub(super) fn linger(mut body: Incoming) {
         let mut left = LINGER_BYTES_MAX;
         while let Some(Ok(frame)) = body.frame().await {
             let len = frame.data_ref().map_or(0, Bytes::len);
-            let Some(rest) = left.checked_sub(len) else { return };
+            let Some(rest) = left.checked_sub(len) else {
+                return;
+            };
             left = rest;
         }
     };

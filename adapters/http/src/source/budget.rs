@@ -18,7 +18,10 @@ impl IngestBudget {
 
     /// A budget of `bytes_max`.
     pub fn new(bytes_max: usize) -> Arc<Self> {
-        Arc::new(Self { bytes: AtomicUsize::new(0), bytes_max })
+        Arc::new(Self {
+            bytes: AtomicUsize::new(0),
+            bytes_max,
+        })
     }
 
     /// The bytes in the air now, for `/metrics`.
@@ -28,7 +31,10 @@ impl IngestBudget {
 
     /// A permit for nothing yet; it grows as the body is read.
     pub(super) fn permit(self: &Arc<Self>) -> Permit {
-        Permit { budget: Arc::clone(self), bytes: 0 }
+        Permit {
+            budget: Arc::clone(self),
+            bytes: 0,
+        }
     }
 }
 

@@ -54,7 +54,9 @@ pub(super) async fn attend<D: Door>(stream: TcpStream, source: Rc<Source<D>>, mu
         told = tell_version(&stream, &source.settings) => told,
         _deadline = stopped(&mut stop) => return,
     };
-    let Some((version, replay)) = told else { return };
+    let Some((version, replay)) = told else {
+        return;
+    };
     let activity = Rc::new(Activity::new());
     let service = service_fn({
         let (source, activity) = (Rc::clone(&source), Rc::clone(&activity));
@@ -76,7 +78,13 @@ pub(super) async fn attend<D: Door>(stream: TcpStream, source: Rc<Source<D>>, mu
                 .max_buf_size(BUFFER_BYTES_MAX)
                 .header_read_timeout(None);
             let io = TokioIo::new(Tap::watched(stream, replay, Rc::clone(&activity)));
-            drive(http.serve_connection(io, service), &activity, &source.settings, stop).await;
+            drive(
+                http.serve_connection(io, service),
+                &activity,
+                &source.settings,
+                stop,
+            )
+            .await;
         }
         Version::Http2 => {
             let mut http = hyper::server::conn::http2::Builder::new(OnThisThread);
@@ -90,7 +98,13 @@ pub(super) async fn attend<D: Door>(stream: TcpStream, source: Rc<Source<D>>, mu
                 .keep_alive_interval(source.settings.idle_time_max)
                 .keep_alive_timeout(source.settings.head_time_max);
             let io = TokioIo::new(Tap::plain(stream, replay));
-            drive(http.serve_connection(io, service), &activity, &source.settings, stop).await;
+            drive(
+                http.serve_connection(io, service),
+                &activity,
+                &source.settings,
+                stop,
+            )
+            .await;
         }
     }
 }
@@ -143,6 +157,14 @@ async fn drive<C: GracefulConnection>(
                 draining = true;
                 connection.as_mut().graceful_shutdown();
                 continue;
+            }
+            // The deadline moves away with every request, and the alarm finds out when it rings;
+            // only half a head brings it nearer.
+            if activity.is_in_head() {
+                let deadline = activity.deadline(Instant::now(), settings);
+                if deadline < alarm.deadline() {
+                    alarm.as_mut().reset(deadline);
+                }
             }
             if alarm.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;

@@ -43,6 +43,8 @@ impl Door for Ingress {
         context: &Context,
         batch: &Batch,
     ) -> Result<(), Refusal> {
-        Ingress::publish(self, to, context, batch).await.map(|_receipt| ())
+        Ingress::publish(self, to, context, batch)
+            .await
+            .map(|_receipt| ())
     }
 }

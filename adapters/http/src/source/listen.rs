@@ -59,7 +59,11 @@ fn listen(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
 }
 
 fn open(address: SocketAddr, shared: bool) -> io::Result<Socket> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
     socket.set_nonblocking(true)?;
     // Without it a restart would wait for the old connections' TIME_WAIT to pass.
     socket.set_reuse_address(true)?;
@@ -77,9 +81,15 @@ mod tests {
     #[test]
     fn workers_share_one_port() {
         let listeners = bind(ANY, 3).unwrap();
-        let ports: Vec<u16> = listeners.iter().map(|l| l.local_addr().unwrap().port()).collect();
+        let ports: Vec<u16> = listeners
+            .iter()
+            .map(|l| l.local_addr().unwrap().port())
+            .collect();
         assert_eq!(listeners.len(), 3);
-        assert!(ports.iter().all(|&port| port == ports[0] && port != 0), "{ports:?}");
+        assert!(
+            ports.iter().all(|&port| port == ports[0] && port != 0),
+            "{ports:?}"
+        );
     }
 
     #[test]

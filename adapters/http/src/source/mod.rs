@@ -1,7 +1,7 @@
 //! Events in, over HTTP/1.1 and HTTP/2 with prior knowledge on one port (contract §1).
 //!
 //! A 202 is said only once the broker has the event on stable storage. Everything else that can
-//! be said is a [`refused::Refused`], and the status of each stands in one `match` there.
+//! be said is a `refused::Refused`, and the status of each stands in one `match` there.
 //!
 //! hyper's defaults are too loose for an edge (DESIGN §9). Who refuses what:
 //!
@@ -120,7 +120,14 @@ impl<D: Door> Source<D> {
     /// A source that publishes through `door`. `budget` is shared by the workers of a node.
     pub fn new(door: D, settings: Settings, budget: Arc<IngestBudget>, health: Health) -> Self {
         let stats = Arc::default();
-        Self { door, settings, budget, health, stats, names: RefCell::default() }
+        Self {
+            door,
+            settings,
+            budget,
+            health,
+            stats,
+            names: RefCell::default(),
+        }
     }
 
     /// This source's counters, for `/metrics`.

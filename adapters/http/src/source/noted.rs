@@ -44,7 +44,9 @@ impl<'a> Noted<'a> {
     /// More headers than [`HEADERS_MAX`]; no `Host` in HTTP/1.1, or two of them.
     pub(super) fn of(head: &'a Parts) -> Result<Self, Refused> {
         if head.headers.len() > HEADERS_MAX {
-            return Err(Refused::TooManyHeaders { got: head.headers.len() });
+            return Err(Refused::TooManyHeaders {
+                got: head.headers.len(),
+            });
         }
         let mut noted = Self::default();
         for (name, value) in &head.headers {
@@ -88,7 +90,9 @@ impl<'a> Noted<'a> {
     fn forward(&mut self, name: &str, value: &HeaderValue) {
         self.forwarded_bytes += name.len() + value.len();
         if self.forwarded_bytes <= FORWARDED_BYTES_MAX {
-            self.context.forwarded.push((name.to_owned(), value.as_bytes().to_owned()));
+            self.context
+                .forwarded
+                .push((name.to_owned(), value.as_bytes().to_owned()));
         }
     }
 }
@@ -122,16 +126,27 @@ mod tests {
             ],
         );
         let context = Noted::of(&head).unwrap().context;
-        assert_eq!(context.traceparent.map(|t| t.to_string()).as_deref(), Some(trace));
+        assert_eq!(
+            context.traceparent.map(|t| t.to_string()).as_deref(),
+            Some(trace)
+        );
         assert_eq!(context.tracestate.as_deref(), Some("a=1,b=2"));
         let pair = |name: &str, value: &str| (name.to_owned(), value.as_bytes().to_owned());
-        assert_eq!(context.forwarded, [pair("x-request-id", "r-1"), pair("knative-anything", "k")]);
+        assert_eq!(
+            context.forwarded,
+            [pair("x-request-id", "r-1"), pair("knative-anything", "k")]
+        );
     }
 
     #[test]
     fn headers_to_send_on_are_bounded() {
         let big = "x".repeat(FORWARDED_BYTES_MAX);
-        let sent = [("host", "x"), ("x-request-id", "r"), ("knative-big", &big), ("knative-a", "b")];
+        let sent = [
+            ("host", "x"),
+            ("x-request-id", "r"),
+            ("knative-big", &big),
+            ("knative-a", "b"),
+        ];
         let head = head(Version::HTTP_11, &sent);
         assert_eq!(Noted::of(&head).unwrap().context.forwarded.len(), 1);
     }
@@ -139,8 +154,14 @@ mod tests {
     #[test]
     fn one_host_is_needed_where_http_needs_one() {
         let one = ("host", "x");
-        assert!(matches!(Noted::of(&head(Version::HTTP_11, &[])), Err(Refused::NoHost)));
-        assert!(matches!(Noted::of(&head(Version::HTTP_11, &[one, one])), Err(Refused::TwoHosts)));
+        assert!(matches!(
+            Noted::of(&head(Version::HTTP_11, &[])),
+            Err(Refused::NoHost)
+        ));
+        assert!(matches!(
+            Noted::of(&head(Version::HTTP_11, &[one, one])),
+            Err(Refused::TwoHosts)
+        ));
         assert!(Noted::of(&head(Version::HTTP_10, &[])).is_ok());
         assert!(Noted::of(&head(Version::HTTP_2, &[])).is_ok());
     }

@@ -65,8 +65,13 @@ async fn publish<D: Door>(
     noted: Noted<'_>,
     mut body: Incoming,
 ) -> Result<Answer, Refused> {
-    if let Some(encoding) = noted.encoding.filter(|e| !e.as_bytes().eq_ignore_ascii_case(b"identity")) {
-        return Err(Refused::Encoding(String::from_utf8_lossy(encoding.as_bytes()).into_owned()));
+    if let Some(encoding) = noted
+        .encoding
+        .filter(|e| !e.as_bytes().eq_ignore_ascii_case(b"identity"))
+    {
+        return Err(Refused::Encoding(
+            String::from_utf8_lossy(encoding.as_bytes()).into_owned(),
+        ));
     }
     let facts = source.broker(head.uri.path())?;
     let settings = &source.settings;
@@ -129,9 +134,10 @@ fn asked<D: Door>(source: &Source<D>, head: &Parts, noted: &Noted<'_>) -> Result
     match (head.uri.path(), (source.health)()) {
         ("/healthz", _) => Ok(text(StatusCode::OK, "alive\n")),
         ("/readyz", Readiness::Ready) => Ok(text(StatusCode::OK, "ready\n")),
-        ("/readyz", Readiness::NotReady(why)) => {
-            Ok(text(StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {why}\n")))
-        }
+        ("/readyz", Readiness::NotReady(why)) => Ok(text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("not ready: {why}\n"),
+        )),
         ("/readyz", Readiness::Draining) => Ok(text(StatusCode::SERVICE_UNAVAILABLE, "draining\n")),
         (_, Readiness::Draining) if noted.kube_probe => {
             Ok(text(StatusCode::SERVICE_UNAVAILABLE, "draining\n"))
@@ -145,7 +151,9 @@ fn asked<D: Door>(source: &Source<D>, head: &Parts, noted: &Noted<'_>) -> Result
 fn network_probe(noted: &Noted<'_>) -> Answer {
     let mut response = Response::new(Full::default());
     if let Some(hash) = noted.network_hash {
-        response.headers_mut().insert("k-network-hash", hash.clone());
+        response
+            .headers_mut()
+            .insert("k-network-hash", hash.clone());
     }
     response
 }
@@ -162,6 +170,8 @@ fn text(status: StatusCode, body: impl Into<Bytes>) -> Answer {
 fn is_batch(headers: &HeaderMap) -> bool {
     const BATCH: &[u8] = b"application/cloudevents-batch";
     headers.get(CONTENT_TYPE).is_some_and(|kind| {
-        kind.as_bytes().get(..BATCH.len()).is_some_and(|start| start.eq_ignore_ascii_case(BATCH))
+        kind.as_bytes()
+            .get(..BATCH.len())
+            .is_some_and(|start| start.eq_ignore_ascii_case(BATCH))
     })
 }

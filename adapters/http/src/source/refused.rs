@@ -154,9 +154,10 @@ impl Refused {
             Self::Encoding(_) => (StatusCode::UNSUPPORTED_MEDIA_TYPE, Reason::Unsupported),
             Self::Slow => (StatusCode::REQUEST_TIMEOUT, Reason::Slow),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, Reason::Busy),
-            Self::TooManyHeaders { .. } => {
-                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, Reason::BadRequest)
-            }
+            Self::TooManyHeaders { .. } => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                Reason::BadRequest,
+            ),
             Self::BrokenBody | Self::NoHost | Self::TwoHosts | Self::Head(_) => {
                 (StatusCode::BAD_REQUEST, Reason::BadRequest)
             }
@@ -200,7 +201,10 @@ impl Refused {
         let mut response = Response::new(Full::from(self.problem(status, reason)));
         *response.status_mut() = status;
         let headers = response.headers_mut();
-        headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        headers.insert(
+            CONTENT_TYPE,
+            HeaderValue::from_static("application/problem+json"),
+        );
         if let Some(after) = self.retry_after() {
             headers.insert(RETRY_AFTER, HeaderValue::from(after.as_secs()));
         }
@@ -259,18 +263,32 @@ mod tests {
         let broker = || BrokerName::new("shop", "orders");
         vec![
             Refusal::NoSuchBroker(broker()).into(),
-            Refusal::TooLarge { broker: broker(), got: 9, limit: 8 }.into(),
+            Refusal::TooLarge {
+                broker: broker(),
+                got: 9,
+                limit: 8,
+            }
+            .into(),
             Refusal::BatchTooLarge { got: 9, limit: 8 }.into(),
             Refusal::NoSpace.into(),
             Refusal::Stopped.into(),
             DecodeError::ContentTypeAsAttribute.into(),
             DecodeError::BatchTooMany { limit: 1000 }.into(),
-            DecodeError::UnsupportedFormat { found: "application/cloudevents+avro".into() }.into(),
+            DecodeError::UnsupportedFormat {
+                found: "application/cloudevents+avro".into(),
+            }
+            .into(),
             Refused::NoSuchPath,
             Refused::Method(Method::GET),
             Refused::Encoding("gzip".into()),
-            Refused::TooLarge { got: Some(9), limit: 8 },
-            Refused::TooLarge { got: None, limit: 8 },
+            Refused::TooLarge {
+                got: Some(9),
+                limit: 8,
+            },
+            Refused::TooLarge {
+                got: None,
+                limit: 8,
+            },
             Refused::Slow,
             Refused::BrokenBody,
             Refused::Busy,
@@ -293,7 +311,10 @@ mod tests {
         let lines = all.iter().map(|refused| {
             let response = refused.response(Version::HTTP_11);
             let header = |name| {
-                response.headers().get(name).map_or("-", |v: &HeaderValue| v.to_str().unwrap())
+                response
+                    .headers()
+                    .get(name)
+                    .map_or("-", |v: &HeaderValue| v.to_str().unwrap())
             };
             format!(
                 "{} retry={} {} | {refused}",
@@ -302,17 +323,51 @@ mod tests {
                 header(CONNECTION),
             )
         });
-        check(lines.collect(), expect![[r#""#]]);
+        check(
+            lines.collect(),
+            expect![[r#"
+            404 retry=- - | there is no broker shop/orders; declare it, or name it `default` and let a trigger use it
+            413 retry=- - | event is 9 bytes, broker shop/orders takes at most 8
+            413 retry=- - | the batch is 9 bytes as stored, at most 8 can be stored as one
+            503 retry=5 - | storage is full of events that are still owed or kept; try again later
+            503 retry=5 - | the broker cannot store events right now
+            400 retry=- - | header ce-datacontenttype is not how binary mode gives the type of the data, send it as content-type
+            413 retry=- - | batch holds more than 1000 events, send several smaller ones
+            415 retry=- - | content type "application/cloudevents+avro" is an event format that this broker does not speak, send application/cloudevents+json, application/cloudevents-batch+json or binary mode
+            404 retry=- - | nothing is at this path, events go to /<namespace>/<broker>
+            405 retry=- - | GET is not for events, send them by POST
+            415 retry=- - | content encoding "gzip" is not supported, send the body as it is
+            413 retry=- close | the body is 9 bytes, this broker takes at most 8
+            413 retry=- close | the body is too large, this broker takes at most 8
+            408 retry=- close | the body comes too slowly
+            400 retry=- close | the body ended early, or its chunks are malformed
+            503 retry=1 close | too many events are being stored right now
+            431 retry=- close | the request has 513 headers, at most 512 are taken
+            400 retry=- close | header host is missing
+            400 retry=- close | header host is given twice, send it once
+            400 retry=- close | a line of the head ends in LF alone, end it in CR LF
+            400 retry=- close | both content-length and transfer-encoding are given, send one of them"#]],
+        );
     }
 
     #[test]
     fn a_problem_is_json_whatever_the_sender_wrote() {
         let refused = Refused::Encoding("a\"b\\c\n\u{1}é".to_owned());
         let (status, reason) = refused.status();
-        check(vec![refused.problem(status, reason)], expect![[r#""#]]);
+        check(
+            vec![refused.problem(status, reason)],
+            expect![[r#"
+            {"type":"https://weft.dev/problems/unsupported","title":"Unsupported Media Type","status":415,"detail":"content encoding \"a\\\"b\\\\c\\n\\u{1}é\" is not supported, send the body as it is"}
+        "#]],
+        );
         let refused = Refused::Event(DecodeError::ContentTypeAsAttribute);
         let (status, reason) = refused.status();
-        check(vec![refused.problem(status, reason)], expect![[r#""#]]);
+        check(
+            vec![refused.problem(status, reason)],
+            expect![[r#"
+            {"type":"https://weft.dev/problems/invalid-event","title":"Bad Request","status":400,"detail":"header ce-datacontenttype is not how binary mode gives the type of the data, send it as content-type","attribute":"datacontenttype"}
+        "#]],
+        );
     }
 
     #[test]

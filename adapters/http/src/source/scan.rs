@@ -78,7 +78,9 @@ impl Scan {
             match &mut self.place {
                 Place::Lost | Place::Done => return,
                 Place::Body { left } => {
-                    let skipped = bytes.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+                    let skipped = bytes
+                        .len()
+                        .min(usize::try_from(*left).unwrap_or(usize::MAX));
                     *left -= skipped as u64;
                     bytes = &bytes[skipped..];
                     if *left == 0 {
@@ -178,7 +180,9 @@ mod tests {
             assert_eq!(scan.found, expected, "cut at {at}: {text:?}");
         }
         let mut scan = Scan::new();
-        bytes.iter().for_each(|byte| scan.feed(std::slice::from_ref(byte)));
+        bytes
+            .iter()
+            .for_each(|byte| scan.feed(std::slice::from_ref(byte)));
         assert_eq!(scan.found, expected, "byte by byte: {text:?}");
     }
 
@@ -188,26 +192,41 @@ mod tests {
     fn good_requests_pass_also_pipelined_and_with_line_feeds_in_bodies() {
         check(GOOD, None);
         check(&GOOD.repeat(3), None);
-        check("GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n", None);
+        check(
+            "GET / HTTP/1.1\r\nHost: x\r\n\r\nGET / HTTP/1.1\r\nHost: x\r\n\r\n",
+            None,
+        );
         check(
             "POST / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n11\r\nContent-Length: 1\n\r\n0\r\n\r\n",
             None,
         );
-        check(&format!("POST / HTTP/1.1\r\nX: {}\r\n\r\n", "y".repeat(300)), None);
+        check(
+            &format!("POST / HTTP/1.1\r\nX: {}\r\n\r\n", "y".repeat(300)),
+            None,
+        );
     }
 
     #[test]
     fn both_lengths_are_found_in_either_order_and_case() {
         let found = Some((1, Violation::TwoLengths));
-        check("POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n", found);
-        check("POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\nCONTENT-LENGTH:5\r\n\r\n", found);
+        check(
+            "POST / HTTP/1.1\r\nContent-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n",
+            found,
+        );
+        check(
+            "POST / HTTP/1.1\r\ntransfer-encoding: chunked\r\nCONTENT-LENGTH:5\r\n\r\n",
+            found,
+        );
     }
 
     #[test]
     fn a_violation_belongs_to_its_own_request() {
         let second = "POST / HTTP/1.1\r\nHost: x\nX: y\r\n\r\n";
         check(&format!("{GOOD}{second}"), Some((2, Violation::BareLf)));
-        check("POST / HTTP/1.1\nHost: x\r\n\r\n", Some((1, Violation::BareLf)));
+        check(
+            "POST / HTTP/1.1\nHost: x\r\n\r\n",
+            Some((1, Violation::BareLf)),
+        );
     }
 
     #[test]

@@ -34,7 +34,11 @@ impl SourceStats {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         SourceCounts {
             by_class: self.by_class.each_ref().map(read),
-            refused: Reason::ALL.iter().copied().zip(self.refused.iter().map(read)).collect(),
+            refused: Reason::ALL
+                .iter()
+                .copied()
+                .zip(self.refused.iter().map(read))
+                .collect(),
             events: read(&self.events),
             bytes: read(&self.bytes),
         }

@@ -42,8 +42,11 @@ impl Activity {
         self.in_flight.set(self.in_flight.get() + 1);
         self.served.set(self.served.get() + 1);
         self.head_begun.set(false);
-        let violation =
-            self.found.get().filter(|(head, _)| *head <= self.served.get()).map(|(_, what)| what);
+        let violation = self
+            .found
+            .get()
+            .filter(|(head, _)| *head <= self.served.get())
+            .map(|(_, what)| what);
         (InFlight(Rc::clone(self)), violation)
     }
 
@@ -56,6 +59,11 @@ impl Activity {
         } else {
             self.since.get() + settings.idle_time_max
         }
+    }
+
+    /// Whether a head has begun to arrive and isn't whole yet.
+    pub(super) fn is_in_head(&self) -> bool {
+        self.head_begun.get()
     }
 
     fn heard(&self) {
@@ -89,12 +97,20 @@ pub(super) struct Tap {
 impl Tap {
     /// For HTTP/1.1.
     pub(super) fn watched(stream: TcpStream, replay: Vec<u8>, activity: Rc<Activity>) -> Self {
-        Self { stream, replay, watch: Some((Scan::new(), activity)) }
+        Self {
+            stream,
+            replay,
+            watch: Some((Scan::new(), activity)),
+        }
     }
 
     /// For HTTP/2, which frames its heads.
     pub(super) fn plain(stream: TcpStream, replay: Vec<u8>) -> Self {
-        Self { stream, replay, watch: None }
+        Self {
+            stream,
+            replay,
+            watch: None,
+        }
     }
 }
 
