@@ -188,6 +188,7 @@ mod tests {
             false Any([])
             false All([Exact(Other("id"), "1"), Exact(Other("id"), "2")])
             true Any([Exact(Other("id"), "1"), Exact(Other("id"), "2")])
-            true Everything"#]].assert_eq(&lines.join("\n"));
+            true Everything"#]]
+        .assert_eq(&lines.join("\n"));
     }
 }

@@ -17,6 +17,7 @@ use super::trigger::{NotReady, Trigger};
 use crate::problem::{At, Fault, Faults, Problem};
 use crate::written::read::at_resource;
 use crate::written::{BrokerSpec, Metadata, Resource, Spec, TriggerSpec};
+use crate::yaml::nearest::nearest;
 
 /// The broker that exists without being declared, once a trigger names it (DESIGN §5).
 pub const DEFAULT_BROKER: &str = "default";
@@ -196,7 +197,7 @@ fn no_broker(
         .map(BrokerName::name)
         .collect();
     let declare = format!("declare a Broker {}, or write broker: default", name.name());
-    let cure = match crate::yaml::decode::nearest(name.name(), &there) {
+    let cure = match nearest(name.name(), &there) {
         Some(near) => format!("did you mean {near}? Otherwise {declare}"),
         None => declare,
     };

@@ -10,8 +10,10 @@ use serde::de::DeserializeOwned;
 use super::{EVENTING_V1, Kind, Raw, RawMetadata, Resource, ResourceKey, Spec, WEFT_V1ALPHA1};
 use crate::problem::{At, Fault, Faults, Place, Problem, Step};
 use crate::run::{lower, name};
-use crate::yaml::decode::{Found, decode, nearest};
-use crate::yaml::tree::{Document, Node, Value, documents};
+use crate::yaml::decode::{Found, decode};
+use crate::yaml::nearest::nearest;
+use crate::yaml::node::{Node, Value};
+use crate::yaml::tree::{Document, documents};
 
 /// What became of one document.
 #[derive(Debug)]

@@ -7,4 +7,6 @@
 //! makes no sense ("retry: -1") must still point at its line.
 
 pub(crate) mod decode;
+pub(crate) mod nearest;
+pub(crate) mod node;
 pub(crate) mod tree;
