@@ -18,6 +18,8 @@ struct Gate {
     /// What one round says; none when a row it needs is missing.
     value: fn(&Round) -> Option<f64>,
     bound: Bound,
+    /// The rows whose CPU time an event is compared beside their rates: the numerator's first.
+    rows: Option<(&'static str, &'static str)>,
 }
 
 /// A gate's judgement over all rounds.
@@ -46,42 +48,49 @@ const GATES: &[Gate] = &[
         unit: RATIO,
         value: |round| ratio(round, "durable", "hello"),
         bound: Bound::AtLeast(0.65),
+        rows: Some(("durable", "hello")),
     },
     Gate {
         what: "yardstick: relay / hello",
         unit: RATIO,
         value: |round| ratio(round, "relay", "hello"),
         bound: Bound::AtLeast(0.24),
+        rows: Some(("relay", "hello")),
     },
     Gate {
         what: "weft-durable / durable",
         unit: RATIO,
         value: |round| ratio(round, "weft-durable", "durable"),
         bound: Bound::AtLeast(0.63),
+        rows: Some(("weft-durable", "durable")),
     },
     Gate {
         what: "weft-durable, rate on one core",
         unit: " events/s",
         value: |round| rate(round, "weft-durable"),
         bound: Bound::AtLeast(100_000.0),
+        rows: None,
     },
     Gate {
         what: "weft-out / relay",
         unit: RATIO,
         value: |round| ratio(round, "weft-out", "relay"),
         bound: Bound::AtLeast(0.75),
+        rows: Some(("weft-out", "relay")),
     },
     Gate {
         what: "weft-out, rate on one core",
         unit: " events/s",
         value: |round| rate(round, "weft-out"),
         bound: Bound::AtLeast(45_000.0),
+        rows: None,
     },
     Gate {
         what: "weft-3-of-10000 / weft-3",
         unit: RATIO,
         value: |round| ratio(round, "weft-3-of-10000", "weft-3"),
         bound: Bound::AtLeast(0.9),
+        rows: Some(("weft-3-of-10000", "weft-3")),
     },
     Gate {
         what: "weft-100-ill / weft-100, each well function",
@@ -91,36 +100,42 @@ const GATES: &[Gate] = &[
             Some(each("weft-100-ill")? / each("weft-100")?)
         },
         bound: Bound::AtLeast(0.95),
+        rows: None,
     },
     Gate {
         what: "weft-durable, open loop, answer p50",
         unit: " µs",
         value: |round| Some(round.get("weft-durable")?.answer?.p50),
         bound: Bound::AtMost(150.0),
+        rows: None,
     },
     Gate {
         what: "weft-durable, open loop, answer p99",
         unit: " µs",
         value: |round| Some(round.get("weft-durable")?.answer?.p99),
         bound: Bound::AtMost(1_000.0),
+        rows: None,
     },
     Gate {
         what: "weft-out, open loop, arrival p99",
         unit: " µs",
         value: |round| Some(round.get("weft-out")?.arrival?.p99),
         bound: Bound::AtMost(1_000.0),
+        rows: None,
     },
     Gate {
         what: "weft-idle-10000, resident",
         unit: " MB",
         value: |round| Some(round.get("weft-idle-10000")?.resident_mb),
         bound: Bound::AtMost(100.0),
+        rows: None,
     },
     Gate {
         what: "weft-owed, resident",
         unit: " MB",
         value: |round| Some(round.get("weft-owed")?.resident_mb),
         bound: Bound::AtMost(256.0),
+        rows: None,
     },
 ];
 
@@ -144,17 +159,29 @@ fn judge_one(gate: &Gate, rounds: &[Round]) -> Verdict {
     };
     let each: Vec<String> = values.iter().map(|&value| short(value)).collect();
     let unit = gate.unit;
+    let by_cpu = gate
+        .rows
+        .and_then(|(over, under)| by_cpu(rounds, over, under));
+    let by_cpu = by_cpu.map_or_else(String::new, |ratio| format!("; by CPU {}", short(ratio)));
+    let each = each.join(" ");
     let text = format!(
-        "{}{unit} (gate {sign} {}; {})",
+        "{}{unit} (gate {sign} {}; {each}{by_cpu})",
         short(median),
-        short(bound),
-        each.join(" ")
+        short(bound)
     );
     Verdict {
         what: gate.what,
         text,
         passed: Some(passed),
     }
+}
+
+/// The ratio that the rates would have if both servers used all of their core.
+///
+/// On a machine that others use too, it moves less than the rates do. It judges nothing.
+fn by_cpu(rounds: &[Round], over: &str, under: &str) -> Option<f64> {
+    let one = |round: &Round| Some(round.get(under)?.cpu_micros? / round.get(over)?.cpu_micros?);
+    median(&rounds.iter().filter_map(one).collect::<Vec<_>>())
 }
 
 /// The middle value; the mean of the two middle ones when there is no middle.

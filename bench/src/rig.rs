@@ -98,6 +98,7 @@ pub(crate) struct Rig {
     calls: Option<Calls>,
     window: Window,
     deliveries_before: u64,
+    drain_max: Duration,
 }
 
 impl Rig {
@@ -110,6 +111,7 @@ impl Rig {
             calls: None,
             window: Window::SHUT,
             deliveries_before: 0,
+            drain_max: DRAIN_MAX,
         })
     }
 
@@ -194,7 +196,7 @@ impl Rig {
             if after.is_some() && !more && self.settled(load, sent_before) {
                 break;
             }
-            if self.window.to + nanoseconds(DRAIN_MAX) < now {
+            if self.window.to + nanoseconds(self.drain_max) < now {
                 break;
             }
             if more {
@@ -346,4 +348,116 @@ fn sink_token(socket: Woken) -> EventData {
         Woken::Port(place) => PORT << 32 | place as u64,
         Woken::Guest(place) => GUEST << 32 | place as u64,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::TcpStream;
+
+    use super::*;
+
+    /// A rig whose callers send to its own port, so that what is known of both ends can be compared.
+    fn rig_to_itself(habit: Habit, connections: usize) -> Rig {
+        let mut rig = Rig::new().unwrap();
+        let port = rig.open(habit).unwrap();
+        let request = Request::event(&port.to_string(), "/", "test", 1024);
+        rig.connect(port, connections, 1, &request).unwrap();
+        rig
+    }
+
+    const LOAD: Load = Load {
+        pace: Pace::Closed,
+        warm: Duration::ZERO,
+        measured: Duration::from_secs(10),
+        events_max: 500,
+        deliveries_percent: 100,
+        owed_max: None,
+    };
+
+    #[test]
+    fn every_event_sent_is_taken_and_arrives_once() {
+        let mut rig = rig_to_itself(Habit::Prompt, 8);
+        let seen = rig.run(&LOAD, || Ok(())).unwrap();
+        assert_eq!(
+            (seen.answers.taken, seen.answers.refused, seen.answers.lost),
+            (500, 0, 0)
+        );
+        assert_eq!(
+            (rig.sent(), rig.sink.arrived(), seen.missing),
+            (500, 500, 0)
+        );
+        assert_eq!(rig.sink.ports[0].duplicates, 0);
+        assert!(
+            seen.window < LOAD.measured,
+            "the window ends with the last answer"
+        );
+    }
+
+    #[test]
+    fn the_same_number_again_is_a_duplicate() {
+        let mut rig = rig_to_itself(Habit::Prompt, 1);
+        rig.run(
+            &Load {
+                events_max: 5,
+                ..LOAD
+            },
+            || Ok(()),
+        )
+        .unwrap();
+        // New callers begin to count at zero.
+        let port = rig.sink.ports[0].address().unwrap();
+        let request = Request::event(&port.to_string(), "/", "test", 1024);
+        rig.connect(port, 1, 1, &request).unwrap();
+        let again = Load {
+            events_max: 7,
+            deliveries_percent: 0,
+            ..LOAD
+        };
+        rig.run(&again, || Ok(())).unwrap();
+        assert_eq!((rig.sink.arrived(), rig.sink.ports[0].duplicates), (7, 5));
+    }
+
+    #[test]
+    fn an_open_loop_counts_from_when_an_event_was_meant_to_be_sent() {
+        let mut rig = rig_to_itself(Habit::Slow(Duration::from_millis(20)), 1);
+        // 20 events in 200 ms, of which one caller gets one off every 20 ms: the last waits for
+        // all before it.
+        let load = Load {
+            pace: Pace::Open { per_second: 100 },
+            measured: Duration::from_millis(200),
+            events_max: u64::MAX,
+            deliveries_percent: 0,
+            ..LOAD
+        };
+        let seen = rig.run(&load, || Ok(())).unwrap();
+        assert_eq!(
+            (seen.answers.taken, seen.unsent, seen.waits.len()),
+            (20, 0, 20)
+        );
+        let longest = Duration::from_nanos(seen.waits.max());
+        assert!(Duration::from_millis(200) < longest, "{longest:?}");
+    }
+
+    #[test]
+    fn callers_wait_while_too_much_is_owed() {
+        let mut rig = rig_to_itself(Habit::Prompt, 4);
+        // Each event is said to lead to two deliveries, of which only one ever comes.
+        let load = Load {
+            measured: Duration::from_millis(50),
+            deliveries_percent: 200,
+            owed_max: Some(10),
+            ..LOAD
+        };
+        rig.drain_max = Duration::from_millis(50);
+        let seen = rig.run(&load, || Ok(())).unwrap();
+        assert_eq!((rig.sent(), seen.missing), (10, 10));
+    }
+
+    #[test]
+    fn a_dead_port_refuses() {
+        let mut rig = Rig::new().unwrap();
+        let port = rig.open(Habit::Dead).unwrap();
+        let refused = TcpStream::connect(port).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+    }
 }

@@ -279,6 +279,12 @@ impl Sink {
 }
 
 impl Port {
+    /// Where a port that listens is.
+    #[cfg(test)]
+    pub(crate) fn address(&self) -> Option<SocketAddr> {
+        self.listener.as_ref()?.local_addr().ok()
+    }
+
     /// Counts an arrival; true for the first of its event at a prompt port.
     fn count(
         &mut self,

@@ -109,14 +109,9 @@ fn run_in(place: &Path, setup: &Setup, recipe: &Recipe) -> Result<Row, Failure> 
     };
     row.idle_before_percent = idle(&mut rig, pid, setup.rest)?;
 
-    let request = match recipe.server {
-        Server::Hello => Request::hello(&subject.ingress.to_string()),
-        _ => {
-            let run = format!("{:x}", std::process::id());
-            let host = subject.ingress.to_string();
-            Request::event(&host, folder::BROKER_PATH, &run, DATA_BYTES)
-        }
-    };
+    let host = subject.ingress.to_string();
+    let run = format!("{:x}", std::process::id());
+    let request = Request::event(&host, folder::BROKER_PATH, &run, DATA_BYTES);
     let types = recipe.functions.types();
     rig.connect(subject.ingress, setup.connections, types, &request)?;
     match recipe.measure {

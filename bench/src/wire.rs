@@ -14,7 +14,7 @@ const FUNCTION_DIGITS: usize = 4;
 #[derive(Clone)]
 pub(crate) struct Request {
     bytes: Vec<u8>,
-    places: Option<Places>,
+    places: Places,
 }
 
 #[derive(Clone, Copy)]
@@ -25,15 +25,6 @@ struct Places {
 }
 
 impl Request {
-    /// A GET without a body, for servers that only answer.
-    pub(crate) fn hello(host: &str) -> Self {
-        let bytes = format!("GET / HTTP/1.1\r\nhost: {host}\r\n\r\n").into_bytes();
-        Self {
-            bytes,
-            places: None,
-        }
-    }
-
     /// A CloudEvent in binary mode with `data_bytes` of JSON. Ids are unique while `run` is.
     pub(crate) fn event(host: &str, path: &str, run: &str, data_bytes: usize) -> Self {
         let mut bytes = format!(
@@ -53,18 +44,23 @@ impl Request {
         bytes.extend_from_slice(&data);
         Self {
             bytes,
-            places: Some(Places { id, at, function }),
+            places: Places { id, at, function },
         }
     }
 
     /// Writes event number `number`, meant to be sent at `at` nanoseconds, into the request.
     pub(crate) fn set(&mut self, number: u64, at: u64, function: usize) {
-        if let Some(places) = self.places {
-            decimal(&mut self.bytes[places.id..places.id + ID_DIGITS], number);
-            decimal(&mut self.bytes[places.at..places.at + AT_DIGITS], at);
-            let place = places.function..places.function + FUNCTION_DIGITS;
-            decimal(&mut self.bytes[place], function as u64);
-        }
+        let Places {
+            id,
+            at: time,
+            function: kind,
+        } = self.places;
+        decimal(&mut self.bytes[id..id + ID_DIGITS], number);
+        decimal(&mut self.bytes[time..time + AT_DIGITS], at);
+        decimal(
+            &mut self.bytes[kind..kind + FUNCTION_DIGITS],
+            function as u64,
+        );
     }
 
     pub(crate) fn bytes(&self) -> &[u8] {

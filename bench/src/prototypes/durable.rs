@@ -11,7 +11,7 @@ use http::{HeaderMap, Request, StatusCode};
 use http_body_util::{BodyExt as _, Limited};
 use hyper::body::Incoming;
 
-use super::group_commit::{Log, Record};
+use super::group_commit::Log;
 use super::serve;
 
 /// The largest body taken, as Weft's default.
@@ -25,7 +25,7 @@ pub(super) async fn run(listen: SocketAddr, log: &Path, delay: Duration) -> io::
         let log = log.clone();
         async move {
             match store(&log, request).await {
-                Ok(_) => serve::empty(StatusCode::ACCEPTED),
+                Ok(()) => serve::empty(StatusCode::ACCEPTED),
                 Err(status) => serve::empty(status),
             }
         }
@@ -33,28 +33,22 @@ pub(super) async fn run(listen: SocketAddr, log: &Path, delay: Duration) -> io::
     .await
 }
 
-/// Reads the event and returns once it is on disk.
-pub(super) async fn store(
-    log: &Log,
-    request: Request<Incoming>,
-) -> Result<(HeaderMap, Bytes), StatusCode> {
+/// Returns once the event is on disk.
+async fn store(log: &Log, request: Request<Incoming>) -> Result<(), StatusCode> {
+    let stored = {
+        let (head, body) = read(request).await?;
+        log.append(&head, &body)
+    };
+    stored.await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)
+}
+
+/// Reads an event whole.
+pub(super) async fn read(request: Request<Incoming>) -> Result<(HeaderMap, Bytes), StatusCode> {
     let (parts, body) = request.into_parts();
-    let body = Limited::new(body, EVENT_BYTES_MAX).collect().await;
-    let body = body.map_err(|_| StatusCode::PAYLOAD_TOO_LARGE)?.to_bytes();
-    let mut head = HeaderMap::with_capacity(8);
-    for (name, value) in &parts.headers {
-        if name.as_str().starts_with("ce-") || name == http::header::CONTENT_TYPE {
-            head.append(name, value.clone());
-        }
-    }
-    if !head.contains_key("ce-id") {
+    if !parts.headers.contains_key("ce-id") {
         return Err(StatusCode::BAD_REQUEST);
     }
-    let stored = log.append(Record {
-        head: head.clone(),
-        body: body.clone(),
-    });
-    // The committer drops what waits when a write fails.
-    stored.await.map_err(|_| StatusCode::SERVICE_UNAVAILABLE)?;
-    Ok((head, body))
+    let body = Limited::new(body, EVENT_BYTES_MAX).collect().await;
+    let body = body.map_err(|_| StatusCode::PAYLOAD_TOO_LARGE)?.to_bytes();
+    Ok((parts.headers, body))
 }

@@ -1,5 +1,9 @@
 //! A log of frames with group commit and no timer: one write and one sync for all that waits.
 //!
+//! The worker writes records into the frame that is being filled; the committer takes that frame,
+//! leaves an empty one in its place, writes, syncs, and hands the callers back to the worker, so
+//! that a whole batch costs one wake-up and nothing is freed on another thread than its own.
+//!
 //! The file is zero-filled beforehand and written round and round, so no sync has to write
 //! metadata. Where the file system takes O_DIRECT it is used. There is no checksum, no header
 //! and no recovery: the yardstick errs on the fast side.
@@ -13,7 +17,6 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use bytes::Bytes;
 use http::HeaderMap;
 use rustix::fs::{Mode, OFlags};
 use tokio::sync::{mpsc, oneshot};
@@ -22,18 +25,12 @@ use tokio::sync::{mpsc, oneshot};
 const FILE_BYTES: u64 = 256 * 1024 * 1024;
 /// What O_DIRECT asks of position, length and memory.
 const BLOCK_BYTES: usize = 4096;
-/// The most one write carries; what waits beyond it goes into the next.
-const FRAME_BYTES_MAX: usize = 4 * 1024 * 1024;
+/// The most that waits for one write; what comes beyond it is refused.
+const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
 /// Batches on disk whose callers the worker hasn't told yet; at this many the committer waits.
 const BATCHES_TOLD_MAX: usize = 16;
 
 const _: () = assert!(FRAME_BYTES_MAX.is_multiple_of(BLOCK_BYTES));
-
-/// An event as it came: its attributes and its data.
-pub(super) struct Record {
-    pub(super) head: HeaderMap,
-    pub(super) body: Bytes,
-}
 
 /// The handle of the worker that appends.
 pub(super) struct Log {
@@ -46,20 +43,26 @@ struct Shared {
     work: Condvar,
 }
 
-#[derive(Default)]
 struct Queue {
-    waiting: Vec<(Record, oneshot::Sender<()>)>,
+    filling: Frame,
     /// The committer has nothing to do, so the next append wakes it.
     idle: bool,
     /// The committer has ended after a failure.
     stopped: bool,
 }
 
+struct Frame {
+    buffer: Vec<u8>,
+    /// Where the first aligned byte is.
+    start: usize,
+    used: usize,
+    callers: Vec<oneshot::Sender<()>>,
+}
+
 impl Log {
     /// Makes the file, fills it with zeros and starts the committer.
     ///
-    /// Must be called within the runtime of the one worker, which gets a task that tells
-    /// callers: one wake-up from the other thread for a whole batch.
+    /// Must be called within the runtime of the one worker, which gets a task that tells callers.
     pub(super) fn create(path: &Path, sync_delay: Duration) -> io::Result<Self> {
         let zeros = vec![0; 1024 * 1024];
         let plain = File::create(path)?;
@@ -72,8 +75,13 @@ impl Log {
             Ok(file) => (file, true),
             Err(_) => (rustix::fs::open(path, flags, Mode::empty())?, false),
         };
+        let queue = Queue {
+            filling: Frame::new(),
+            idle: false,
+            stopped: false,
+        };
         let shared = Arc::new(Shared {
-            queue: Mutex::default(),
+            queue: Mutex::new(queue),
             work: Condvar::new(),
         });
         let (told, mut tell) = mpsc::channel::<Vec<oneshot::Sender<()>>>(BATCHES_TOLD_MAX);
@@ -111,16 +119,16 @@ impl Log {
         }
     }
 
-    /// Queues `record`; the receiver resolves once it is on disk, or fails with the committer.
-    pub(super) fn append(&self, record: Record) -> oneshot::Receiver<()> {
+    /// Queues an event; the receiver resolves once it is on disk, or fails when it will not be.
+    pub(super) fn append(&self, head: &HeaderMap, body: &[u8]) -> oneshot::Receiver<()> {
         let (sender, receiver) = oneshot::channel();
         let mut queue = self
             .shared
             .queue
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if !queue.stopped {
-            queue.waiting.push((record, sender));
+        if !queue.stopped && queue.filling.put(head, body) {
+            queue.filling.callers.push(sender);
             if mem::take(&mut queue.idle) {
                 drop(queue);
                 self.shared.work.notify_one();
@@ -131,9 +139,10 @@ impl Log {
 }
 
 impl Shared {
-    fn take(&self, batch: &mut Vec<(Record, oneshot::Sender<()>)>) {
+    /// Waits for a frame with something in it and leaves `empty` in its place.
+    fn take(&self, empty: Frame) -> Frame {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        while queue.waiting.is_empty() {
+        while queue.filling.callers.is_empty() {
             queue.idle = true;
             queue = self
                 .work
@@ -141,14 +150,66 @@ impl Shared {
                 .unwrap_or_else(PoisonError::into_inner);
         }
         queue.idle = false;
-        mem::swap(&mut queue.waiting, batch);
+        mem::replace(&mut queue.filling, empty)
     }
 
     fn stop(&self) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         queue.stopped = true;
-        queue.waiting.clear();
+        queue.filling.callers.clear();
     }
+}
+
+impl Frame {
+    fn new() -> Self {
+        let buffer = vec![0; FRAME_BYTES_MAX + BLOCK_BYTES];
+        let start = buffer.as_ptr().align_offset(BLOCK_BYTES);
+        Self {
+            buffer,
+            start,
+            used: 0,
+            callers: Vec::new(),
+        }
+    }
+
+    /// Adds a record: two lengths, `name: value` lines of the event's headers, its data.
+    fn put(&mut self, head: &HeaderMap, body: &[u8]) -> bool {
+        let kept = || head.iter().filter(|(name, _)| is_of_event(name.as_str()));
+        let head_bytes: usize = kept()
+            .map(|(name, value)| name.as_str().len() + value.len() + 3)
+            .sum();
+        if FRAME_BYTES_MAX - self.used < 8 + head_bytes + body.len() {
+            return false;
+        }
+        let mut at = self.start + self.used;
+        let mut put = |bytes: &[u8]| {
+            self.buffer[at..at + bytes.len()].copy_from_slice(bytes);
+            at += bytes.len();
+        };
+        put(&(head_bytes as u32).to_le_bytes());
+        put(&(body.len() as u32).to_le_bytes());
+        for (name, value) in kept() {
+            put(name.as_str().as_bytes());
+            put(b": ");
+            put(value.as_bytes());
+            put(b"\n");
+        }
+        put(body);
+        self.used = at - self.start;
+        true
+    }
+
+    /// All records, and zeros up to the next block.
+    fn padded(&mut self) -> &[u8] {
+        let end = self.start + self.used.next_multiple_of(BLOCK_BYTES);
+        self.buffer[self.start + self.used..end].fill(0);
+        &self.buffer[self.start..end]
+    }
+}
+
+/// Whether a header belongs to the event and not to the request that brought it.
+fn is_of_event(name: &str) -> bool {
+    name.starts_with("ce-") || name == "content-type"
 }
 
 struct Committer {
@@ -159,76 +220,36 @@ struct Committer {
 }
 
 impl Committer {
-    /// Commits batch after batch, and returns the failure that ended it.
+    /// Commits frame after frame, and returns the failure that ended it.
     fn run(mut self, shared: &Shared) -> io::Error {
-        let mut buffer = vec![0; FRAME_BYTES_MAX + BLOCK_BYTES];
-        let aligned = buffer.as_ptr().align_offset(BLOCK_BYTES);
-        let frame = &mut buffer[aligned..aligned + FRAME_BYTES_MAX];
-        let mut batch = Vec::new();
+        let mut empty = Frame::new();
         loop {
-            shared.take(&mut batch);
-            let mut callers = Vec::with_capacity(batch.len());
-            let mut used = 0;
-            for (record, caller) in batch.drain(..) {
-                if frame.len() - used < length(&record) {
-                    if let Err(failure) = self.commit(frame, used) {
-                        return failure;
-                    }
-                    used = 0;
-                }
-                used += write(&record, &mut frame[used..]);
-                callers.push(caller);
-            }
-            if let Err(failure) = self.commit(frame, used) {
+            let mut frame = shared.take(empty);
+            if let Err(failure) = self.commit(frame.padded()) {
                 return failure;
             }
-            if self.told.blocking_send(callers).is_err() {
+            if self
+                .told
+                .blocking_send(mem::take(&mut frame.callers))
+                .is_err()
+            {
                 return io::Error::other("the worker has ended");
             }
+            frame.used = 0;
+            empty = frame;
         }
     }
 
-    fn commit(&mut self, frame: &mut [u8], used: usize) -> io::Result<()> {
-        let padded = used.next_multiple_of(BLOCK_BYTES);
-        frame[used..padded].fill(0);
-        if FILE_BYTES < self.position + padded as u64 {
+    fn commit(&mut self, frame: &[u8]) -> io::Result<()> {
+        if FILE_BYTES < self.position + frame.len() as u64 {
             self.position = 0;
         }
-        self.file.write_all_at(&frame[..padded], self.position)?;
+        self.file.write_all_at(frame, self.position)?;
         self.file.sync_data()?;
-        self.position += padded as u64;
+        self.position += frame.len() as u64;
         if !self.sync_delay.is_zero() {
             thread::sleep(self.sync_delay);
         }
         Ok(())
     }
-}
-
-/// Bytes that `record` takes in a frame: two lengths, then `name: value` lines, then the data.
-fn length(record: &Record) -> usize {
-    8 + head_length(&record.head) + record.body.len()
-}
-
-fn head_length(head: &HeaderMap) -> usize {
-    head.iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + 3)
-        .sum()
-}
-
-fn write(record: &Record, out: &mut [u8]) -> usize {
-    let mut at = 0;
-    let mut put = |bytes: &[u8]| {
-        out[at..at + bytes.len()].copy_from_slice(bytes);
-        at += bytes.len();
-    };
-    put(&(head_length(&record.head) as u32).to_le_bytes());
-    put(&(record.body.len() as u32).to_le_bytes());
-    for (name, value) in &record.head {
-        put(name.as_str().as_bytes());
-        put(b": ");
-        put(value.as_bytes());
-        put(b"\n");
-    }
-    put(&record.body);
-    at
 }

@@ -1,4 +1,5 @@
-//! Bare hyper: reads nothing, stores nothing, answers 200. The ceiling of what hyper can do here.
+//! Bare hyper: takes the same events, looks at none of them, answers 200. The ceiling of what
+//! hyper can do here.
 
 use std::io;
 use std::net::SocketAddr;

@@ -12,6 +12,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Request, StatusCode, Uri};
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -30,45 +31,62 @@ pub(super) async fn run(
     delay: Duration,
     to: SocketAddr,
 ) -> io::Result<()> {
-    let log = Arc::new(Log::create(log, delay)?);
+    let log = Log::create(log, delay)?;
     let class = log.class();
     let host = HeaderValue::from_str(&to.to_string()).map_err(io::Error::other)?;
-    let out = Arc::new(Out {
+    let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
+    let relay = Arc::new(Relay {
+        log,
+        in_flight,
         to,
         host,
         idle: Mutex::default(),
     });
-    let in_flight = Arc::new(Semaphore::new(IN_FLIGHT_MAX));
     serve::serve(listen, class, move |request| {
-        let (log, out, in_flight) = (log.clone(), out.clone(), in_flight.clone());
+        let relay = relay.clone();
         async move {
-            let (head, body) = match durable::store(&log, request).await {
-                Ok(event) => event,
-                Err(status) => return serve::empty(status),
-            };
-            let Ok(permit) = in_flight.acquire_owned().await else {
-                return serve::empty(StatusCode::SERVICE_UNAVAILABLE);
-            };
-            serve::spawn(async move {
-                if let Err(failure) = out.send(head, body).await {
-                    crate::out::problem(&format!("an event was not sent on: {failure}"));
-                }
-                drop(permit);
-            });
-            serve::empty(StatusCode::ACCEPTED)
+            match relay.take(request).await {
+                Ok(()) => serve::empty(StatusCode::ACCEPTED),
+                Err(status) => serve::empty(status),
+            }
         }
     })
     .await
 }
 
-/// The connections to the receiver.
-struct Out {
+/// The log, and the connections to the receiver.
+struct Relay {
+    log: Log,
+    in_flight: Arc<Semaphore>,
     to: SocketAddr,
     host: HeaderValue,
     idle: Mutex<Vec<SendRequest<Full<Bytes>>>>,
 }
 
-impl Out {
+impl Relay {
+    /// Returns once the event is on disk and on its way.
+    async fn take(self: Arc<Self>, request: Request<Incoming>) -> Result<(), StatusCode> {
+        let (head, body) = durable::read(request).await?;
+        let unavailable = StatusCode::SERVICE_UNAVAILABLE;
+        self.log
+            .append(&head, &body)
+            .await
+            .map_err(|_| unavailable)?;
+        let permit = self
+            .in_flight
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(|_| unavailable)?;
+        serve::spawn(async move {
+            if let Err(failure) = self.send(head, body).await {
+                crate::out::problem(&format!("an event was not sent on: {failure}"));
+            }
+            drop(permit);
+        });
+        Ok(())
+    }
+
     /// Sends one event and reads the answer to its end.
     async fn send(&self, head: HeaderMap, body: Bytes) -> Result<(), Failure> {
         let mut connection = match self.kept() {
