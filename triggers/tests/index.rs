@@ -142,6 +142,10 @@ fn long_prefixes_and_suffixes_are_asked_in_full() {
         Filter::Suffix(Attribute::Type, late.as_str().into()),
         Filter::Prefix(Attribute::Type, "é".into()),
         Filter::Suffix(Attribute::Type, "é".into()),
+        Filter::All(vec![
+            Filter::Prefix(Attribute::Type, early.as_str().into()),
+            Filter::Not(Box::new(Filter::Exact(Attribute::Source, "z".into()))),
+        ]),
     ];
     let index = Index::build(
         (0..)
@@ -155,7 +159,7 @@ fn long_prefixes_and_suffixes_are_asked_in_full() {
         common.clone(),
         format!("{early}{late}"),
     ];
-    let expected: [&[u32]; 4] = [&[0, 2], &[1, 3], &[2, 3], &[0, 1, 2, 3]];
+    let expected: [&[u32]; 4] = [&[0, 2, 4], &[1, 3], &[2, 3], &[0, 1, 2, 3, 4]];
     for (text, expected) in texts.iter().zip(expected) {
         let event = Event::from([("type", text.as_str()), ("source", "s")]);
         index.matching(&broker, &event, &mut found);
