@@ -248,6 +248,12 @@ impl Drop for Driver {
     }
 }
 
+impl std::fmt::Debug for Driver {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Driver").finish_non_exhaustive()
+    }
+}
+
 async fn yield_now() {
     let mut yielded = false;
     poll_fn(|context| {

@@ -149,7 +149,8 @@ impl Journal {
         Appended::begin(&self.core.shared, Work::Flush, None, None)
     }
 
-    /// The offset behind the last durable record. Its sender goes away when the journal ends.
+    /// The offset behind the last durable record. What it is now counts as not yet seen, so the
+    /// first `changed` may return at once. Its sender goes away when the journal ends.
     pub fn durable(&self) -> watch::Receiver<Offset> {
         self.core.durable.clone()
     }

@@ -17,7 +17,7 @@ impl fmt::Display for Offset {
 }
 
 /// A record to be written. Only `body` has a meaning to the journal: how long it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Record {
     /// What it is; the caller's numbering.
     pub kind: u8,
@@ -31,7 +31,7 @@ pub struct Record {
 
 /// A record read back. `body` is a slice of a larger buffer (a frame or a chunk of a segment) and
 /// keeps all of it in memory for as long as it lives: copy a small body that is to be kept long.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Stored {
     /// Where it is in the log.
     pub offset: Offset,
@@ -96,5 +96,39 @@ impl Group {
 impl From<Record> for Group {
     fn from(record: Record) -> Self {
         Self::one(record)
+    }
+}
+
+// Bodies are other people's data: they stay out of logs and panics.
+impl fmt::Debug for Record {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            kind,
+            version,
+            tag,
+            body,
+        } = self;
+        let bytes = body.len();
+        write!(
+            f,
+            "Record {{ kind {kind}, version {version}, tag {tag}, {bytes} bytes }}"
+        )
+    }
+}
+
+impl fmt::Debug for Stored {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            offset,
+            kind,
+            version,
+            tag,
+            body,
+        } = self;
+        let bytes = body.len();
+        write!(
+            f,
+            "Stored {{ offset {offset}, kind {kind}, version {version}, tag {tag}, {bytes} bytes }}"
+        )
     }
 }

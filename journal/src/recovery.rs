@@ -488,9 +488,7 @@ impl Survey {
         self.recovered.clean = walked.closed;
         self.recovered.damage.extend(walked.damage);
         let (mut torn_from, mut voids) = (u64::MAX, Vec::new());
-        if walked.closed {
-            self.recovered.damage.extend(walked.last_frame_damage);
-        } else {
+        if !walked.closed {
             torn_from = walked.last_frame;
             voids = walked.last_frame_groups.finish();
             let void: u64 = voids.iter().map(|void| void.end - void.start).sum();
@@ -566,6 +564,11 @@ impl Walked {
                 }
             }
         }
+        // A mark whose frame isn't whole was never acknowledged, so nothing was closed.
+        walked.closed &=
+            walked.last_frame_damage.is_empty() && walked.last_frame_groups.all_whole();
+        // Nor one behind which the padding isn't zero: the walk would have come to a boundary.
+        walked.closed &= scan.position().is_multiple_of(BLOCK_BYTES as u64);
         walked.end = scan.offset();
         walked.end_position = scan.position().next_multiple_of(BLOCK_BYTES as u64);
         walked.bytes_read = scan.bytes_read();
@@ -597,6 +600,10 @@ impl Groups {
         if flags & FLAG_LAST != 0 {
             self.open = None;
         }
+    }
+
+    fn all_whole(&self) -> bool {
+        self.open.is_none() && self.voids.is_empty()
     }
 
     fn finish(mut self) -> Vec<Range<u64>> {

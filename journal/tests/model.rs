@@ -1,0 +1,21 @@
+//! The journal against the obvious slow version of itself, on a disk that loses power.
+//!
+//! One binary: `play` (operations and the ledger of what is owed), `crash` (every point at which
+//! the power may fail), `sequences` (proptest), `faults` (failed writes, full disks), `damage`
+//! (flipped bits, missing files), `handles` (what each call promises), `os` (a real disk).
+//! A failure prints a line like `SEED=8841 cargo test -p journal --test model`, which replays it.
+
+#[path = "model/crash.rs"]
+mod crash;
+#[path = "model/damage.rs"]
+mod damage;
+#[path = "model/faults.rs"]
+mod faults;
+#[path = "model/handles.rs"]
+mod handles;
+#[path = "model/os.rs"]
+mod os;
+#[path = "model/play.rs"]
+mod play;
+#[path = "model/sequences.rs"]
+mod sequences;
