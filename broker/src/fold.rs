@@ -147,9 +147,10 @@ impl OwedSet {
 pub(crate) fn fold(journal: &Journal) -> Result<Folded, OpenError> {
     let log_id = journal.facts().log_id;
     let start = journal.start();
+    let registry = Registry::new(log_id);
     let mut folded = Folded {
-        registry: Registry::new(log_id),
-        registry_then: Registry::new(log_id),
+        registry_then: registry.clone(),
+        registry,
         books: Books::default(),
         letters: Letters::default(),
         owed: HashMap::new(),

@@ -6,7 +6,7 @@
 //! again after deletion, is another trigger.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use journal::WallTime;
@@ -61,6 +61,8 @@ pub struct Unreadable {
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
     log_id: u64,
+    /// Shared by all registries of an engine.
+    pool: Pool,
     /// Grows by one a change.
     pub revision: u64,
     next_number: Number,
@@ -69,6 +71,42 @@ pub struct Registry {
     /// Parts of a change whose last hasn't come.
     pending: Vec<Op>,
     pending_snapshot: bool,
+}
+
+/// Resources by number, parsed once for all registries: with ten thousand triggers the second
+/// and third copy would be most of the process's memory.
+#[derive(Debug, Clone, Default)]
+struct Pool(Arc<Mutex<HashMap<Number, Parsed>>>);
+
+type Parsed = (Arc<str>, Arc<Resource>);
+
+impl Pool {
+    fn get(&self, number: Number, canonical: &str) -> Result<Parsed, Unreadable> {
+        let mut pool = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(parsed) = pool.get(&number)
+            && *parsed.0 == *canonical
+        {
+            return Ok(parsed.clone());
+        }
+        let resource = Resource::from_canonical(canonical).map_err(|why| Unreadable {
+            number,
+            why: why.to_string(),
+        })?;
+        let parsed: Parsed = (canonical.into(), Arc::new(resource));
+        pool.insert(number, parsed.clone());
+        Ok(parsed)
+    }
+
+    /// Forgets a resource that no registry has any more.
+    fn drop_unused(&self, number: Number) {
+        let mut pool = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if pool
+            .get(&number)
+            .is_some_and(|(_, resource)| Arc::strong_count(resource) == 1)
+        {
+            pool.remove(&number);
+        }
+    }
 }
 
 /// What a change came to.
@@ -181,12 +219,8 @@ impl Registry {
                     }
                     return Ok(None);
                 }
-                let resource = Resource::from_canonical(&canonical).map_err(|why| Unreadable {
-                    number,
-                    why: why.to_string(),
-                })?;
+                let (canonical, resource) = self.pool.get(number, &canonical)?;
                 self.by_key.insert(resource.key(), number);
-                let (resource, canonical) = (Arc::new(resource), canonical.into());
                 self.entries.insert(
                     number,
                     Entry {
@@ -223,6 +257,8 @@ impl Registry {
             if self.by_key.get(&key) == Some(&number) {
                 self.by_key.remove(&key);
             }
+            drop(entry);
+            self.pool.drop_unused(number);
         }
     }
 

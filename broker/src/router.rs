@@ -16,7 +16,8 @@ use event::EventRef;
 use journal::{Offset, Stored};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
-use triggers::{BrokerName, Index, Lowered};
+use triggers::index::BrokerId;
+use triggers::{Index, Lowered};
 
 use self::lanes::Placed;
 use crate::Fault;
@@ -82,7 +83,8 @@ pub struct Router {
     registry: Registry,
     lowered: Arc<Lowered>,
     index: Index,
-    brokers: HashMap<Number, BrokerName>,
+    /// Brokers by number, as the index knows them.
+    brokers: HashMap<Number, Option<BrokerId>>,
     lanes: HashMap<Number, Placed>,
     books: Books,
     holds: Holds,
@@ -290,9 +292,6 @@ impl Router {
 
     /// Matches one event.
     fn route(&mut self, stored: &Stored) {
-        let Some(broker) = self.brokers.get(&stored.tag) else {
-            return;
-        };
         *self.stored.entry(stored.tag).or_default() += u64::from(self.folded_to <= stored.offset);
         let bytes = match envelope::stored_event(stored) {
             Ok(bytes) => bytes,
@@ -305,7 +304,9 @@ impl Router {
             }
         };
         self.matching.clear();
-        self.index.matching(broker, &event, &mut self.matching);
+        if let Some(&Some(broker)) = self.brokers.get(&stored.tag) {
+            self.index.matching_of(broker, &event, &mut self.matching);
+        }
         if !self.seen.is_empty() {
             let seen = &self.seen;
             self.matching

@@ -30,16 +30,11 @@ impl Router {
         for problem in problems {
             tracing::warn!(%problem, "a resource in force has a problem");
         }
-        self.brokers = self
+        let numbers: HashMap<BrokerName, Number> = self
             .registry
             .entries()
             .filter(|entry| entry.kind == Kind::Broker)
-            .map(|entry| (entry.number, entry.broker_name()))
-            .collect();
-        let numbers: HashMap<BrokerName, Number> = self
-            .brokers
-            .iter()
-            .map(|(number, name)| (name.clone(), *number))
+            .map(|entry| (entry.broker_name(), entry.number))
             .collect();
         self.admission
             .open_for(numbers.iter().filter_map(|(name, number)| {
@@ -71,6 +66,10 @@ impl Router {
             }
         }
         self.index = Index::build(filters);
+        self.brokers = numbers
+            .iter()
+            .map(|(name, number)| (*number, self.index.broker(name)))
+            .collect();
         self.lowered = Arc::new(lowered);
         self.retire(&wanted, &deleted).await?;
         for (number, facts) in wanted {
