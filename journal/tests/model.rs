@@ -5,6 +5,8 @@
 //! (flipped bits, missing files), `handles` (what each call promises), `os` (a real disk).
 //! A failure prints a line like `SEED=8841 cargo test -p journal --test model`, which replays it.
 
+#![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
+
 #[path = "model/crash.rs"]
 mod crash;
 #[path = "model/damage.rs"]

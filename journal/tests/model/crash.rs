@@ -117,7 +117,7 @@ fn no_crash_point_loses_tears_or_resurrects_anything() {
         }
         seed += 1;
     }
-    println!("{crashes} crashes, {} workloads", seed - 1);
+    eprintln!("{crashes} crashes, {} workloads", seed - 1);
 }
 
 #[test]

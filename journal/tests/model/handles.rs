@@ -3,7 +3,7 @@
 use std::future::Future;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::task::{Context, Poll, Wake, Waker};
+use std::task::{Context, Wake, Waker};
 use std::time::Duration;
 
 use journal::model_disk::{CrashRule, ModelDisk, Operation};
@@ -377,9 +377,10 @@ fn a_porter_is_woken_once_and_wakes_the_others() {
         let mut porter = Box::pin(porter);
         let (carried, waited) = (Arc::new(Count::default()), Arc::new(Count::default()));
         let (porter_waker, waker) = (Waker::from(carried.clone()), Waker::from(waited.clone()));
-        let _: Poll<_> = porter
+        let polled = porter
             .as_mut()
             .poll(&mut Context::from_waker(&porter_waker));
+        assert!(polled.is_pending());
         let mut appended: Vec<_> = (0..10)
             .map(|id| Box::pin(local.append(group(id, &[1]))))
             .collect();
@@ -392,9 +393,10 @@ fn a_porter_is_woken_once_and_wakes_the_others() {
         }
         journal.flush().await.unwrap();
         assert_eq!((carried.get(), waited.get()), (1, 0));
-        let _: Poll<_> = porter
+        let polled = porter
             .as_mut()
             .poll(&mut Context::from_waker(&porter_waker));
+        assert!(polled.is_pending());
         assert_eq!(waited.get(), 10);
         for one in &mut appended {
             assert!(
