@@ -1,2 +1,59 @@
-//! 
-fn main() {}
+//! The one program: a broker, and the commands around it.
+//!
+//! `run` wires the crates together; everything else is a client of a running node or a reader of
+//! its data folder. What each exit code means is in [`exit`].
+
+mod admin;
+mod cli;
+mod client;
+mod commands;
+mod exit;
+mod format;
+mod json;
+mod node;
+mod out;
+mod signals;
+mod source;
+mod span;
+mod table;
+mod tasks;
+mod telemetry;
+
+use std::process::ExitCode;
+
+use clap::FromArgMatches;
+
+use crate::cli::{Cli, Command};
+use crate::exit::{Exit, Failure};
+
+fn main() -> ExitCode {
+    let matches = cli::command().get_matches();
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => error.exit(),
+    };
+    match run(&cli) {
+        Ok(()) => Exit::Ok.into(),
+        Err(failure) => {
+            if !failure.message.is_empty() {
+                out::note(&failure);
+            }
+            failure.exit.into()
+        }
+    }
+}
+
+fn run(cli: &Cli) -> Result<(), Failure> {
+    telemetry::logs::start(&cli.log)?;
+    match &cli.command {
+        Command::Run(args) => commands::run::run(args),
+        Command::Check(args) => commands::check::run(args),
+        Command::Send(args) => commands::send::run(args),
+        Command::Receive(args) => commands::receive::run(args),
+        Command::Get(args) => commands::get::run(args),
+        Command::Describe(args) => commands::describe::run(args),
+        Command::DeadLetters(args) => commands::dead_letters::run(args),
+        Command::Log(args) => commands::log::run(args),
+        Command::Completion(args) => commands::completion::run(args),
+    }
+}

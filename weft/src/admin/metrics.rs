@@ -1,0 +1,539 @@
+//! `/metrics`: the engine's report, the log's and the sources' counters as OpenMetrics text.
+//!
+//! Nothing is kept for it beside what the engine keeps anyway: a scrape takes a report and
+//! writes it out. Labels are names of triggers, brokers and destinations that were configured,
+//! never values from events, so the number of series is bounded; see [`super::idle`].
+
+use std::fmt;
+
+use adapters_http::source::SourceCounts;
+use axum::extract::State as Shared;
+use axum::http::header;
+use axum::response::{IntoResponse, Response};
+use broker::destination::ANSWER_CLASSES;
+use broker::histogram::{BOUNDS_SECONDS, Histogram};
+use broker::report::{DestinationReport, Report, TriggerReport};
+use journal::{Stats, Usage};
+use prometheus_client::collector::Collector;
+use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, text};
+use prometheus_client::metrics::MetricType;
+use prometheus_client::registry::Registry;
+
+use crate::admin::State;
+use crate::admin::api::{dead, merged, report};
+use crate::node::health::reason;
+
+const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// What one scrape shows.
+#[derive(Debug)]
+struct Scrape {
+    report: Report,
+    /// Those with traffic.
+    triggers: Vec<TriggerReport>,
+    destinations: Vec<DestinationReport>,
+    sources: Vec<SourceCounts>,
+    stats: Stats,
+    usage: Usage,
+    segments: usize,
+    ready: bool,
+    dead_letters: usize,
+    spans_dropped: Option<u64>,
+    now: broker::WallTime,
+    uptime_seconds: f64,
+}
+
+/// Answers a scrape.
+pub(crate) async fn scrape(Shared(state): Shared<State>) -> Response {
+    let report = match report(&state).await {
+        Ok(report) => report,
+        Err(problem) => return problem.into_response(),
+    };
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(collect(&state, report)));
+    let mut body = String::new();
+    match text::encode(&mut body, &registry) {
+        Ok(()) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response(),
+        // Writing to a String doesn't fail.
+        Err(error) => crate::admin::problem::Problem::new(
+            axum::http::StatusCode::INTERNAL_SERVER_ERROR,
+            error.to_string(),
+        )
+        .into_response(),
+    }
+}
+
+fn collect(state: &State, report: Report) -> Scrape {
+    let admin = &state.admin;
+    let journal = admin.engine.journal();
+    let now = admin.clock.monotonic();
+    let mut idle = state
+        .idle
+        .lock()
+        .unwrap_or_else(std::sync::PoisonError::into_inner);
+    let shown = |trigger: &&TriggerReport| {
+        let activity = trigger.book.matched + trigger.lane.tally.attempts;
+        idle.shows(
+            &trigger.name.to_string(),
+            activity,
+            trigger.book.owed > 0,
+            now,
+        )
+    };
+    let triggers = report.triggers.iter().filter(shown).cloned().collect();
+    let mut destinations = merged(&report.destinations);
+    destinations.retain(|destination| {
+        let activity = destination.attempt_seconds.count();
+        idle.shows(&destination.key, activity, destination.in_flight > 0, now)
+    });
+    drop(idle);
+    Scrape {
+        triggers,
+        destinations,
+        sources: admin
+            .sources
+            .all()
+            .iter()
+            .map(|stats| stats.counts())
+            .collect(),
+        stats: journal.stats(),
+        usage: journal.usage(),
+        segments: journal.segments().len(),
+        ready: reason(&admin.health.get()).is_none(),
+        dead_letters: admin.engine.dead_letters().count(),
+        spans_dropped: admin.spans.as_ref().map(|spans| spans.dropped()),
+        now: admin.clock.wall(),
+        uptime_seconds: admin.clock.wall().since(admin.started).as_secs_f64(),
+        report,
+    }
+}
+
+impl Collector for Scrape {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.node(&mut encoder)?;
+        self.ingest(&mut encoder)?;
+        self.log(&mut encoder)?;
+        self.deliveries(&mut encoder)?;
+        self.reached(&mut encoder)
+    }
+}
+
+type Encoder<'a> = DescriptorEncoder<'a>;
+
+impl Scrape {
+    fn node(&self, encoder: &mut Encoder<'_>) -> fmt::Result {
+        let version = [[("version", env!("CARGO_PKG_VERSION"))]];
+        gauges(
+            encoder,
+            "weft_build",
+            "The version that runs",
+            version.map(|labels| (labels, 1.0)),
+        )?;
+        gauge(
+            encoder,
+            "weft_ready",
+            "1 when the node can keep its promises",
+            f64::from(u8::from(self.ready)),
+        )?;
+        gauge(
+            encoder,
+            "weft_uptime_seconds",
+            "Since the process started",
+            self.uptime_seconds,
+        )?;
+        gauge(
+            encoder,
+            "weft_triggers",
+            "Triggers in force",
+            self.report.triggers.len() as f64,
+        )?;
+        gauge(
+            encoder,
+            "weft_brokers",
+            "Brokers in force",
+            self.report.brokers.len() as f64,
+        )?;
+        let balanced = self.report.books.balances() && self.report.forwards.balances();
+        let help = "1 when matched = delivered + dead + cancelled + owed";
+        gauge(
+            encoder,
+            "weft_books_balanced",
+            help,
+            f64::from(u8::from(balanced)),
+        )?;
+        if let Some(dropped) = self.spans_dropped {
+            let help = "Spans that were not exported since the collector didn't keep up";
+            counter(encoder, "weft_spans_dropped", help, dropped)?;
+        }
+        Ok(())
+    }
+
+    fn ingest(&self, encoder: &mut Encoder<'_>) -> fmt::Result {
+        let sum = |of: fn(&SourceCounts) -> u64| self.sources.iter().map(of).sum::<u64>();
+        let refused = |index: usize| {
+            self.sources
+                .iter()
+                .map(|counts| counts.refused.get(index).map_or(0, |(_, count)| *count))
+                .sum::<u64>()
+        };
+        let reasons = self
+            .sources
+            .first()
+            .map_or(&[][..], |counts| &counts.refused);
+        let stored = [([("result", "stored")], sum(|counts| counts.events))];
+        counters(
+            encoder,
+            "weft_ingest_events",
+            "Events answered with 202",
+            stored,
+        )?;
+        let reasons = reasons
+            .iter()
+            .enumerate()
+            .map(|(index, (reason, _))| ([("reason", reason.label())], refused(index)));
+        counters(
+            encoder,
+            "weft_ingest_refused",
+            "Requests refused, by reason",
+            reasons.filter(|(_, count)| *count > 0),
+        )?;
+        counter(
+            encoder,
+            "weft_ingest_bytes",
+            "Bytes of bodies of accepted requests",
+            sum(|counts| counts.bytes),
+        )?;
+        let class = |digit: usize| {
+            self.sources
+                .iter()
+                .map(|counts| counts.by_class[digit])
+                .sum::<u64>()
+        };
+        let codes = [("2xx", class(2)), ("4xx", class(4)), ("5xx", class(5))];
+        let codes = codes.map(|(code, count)| ([("code", code)], count));
+        counters(
+            encoder,
+            "weft_ingest_requests",
+            "Requests answered, by class of status",
+            codes,
+        )?;
+        let brokers: Vec<(String, u64)> = self
+            .report
+            .brokers
+            .iter()
+            .map(|broker| (broker.name.to_string(), broker.stored))
+            .collect();
+        let brokers = brokers.iter().filter(|(_, stored)| *stored > 0);
+        let brokers = brokers.map(|(name, stored)| ([("broker", name.as_str())], *stored));
+        counters(
+            encoder,
+            "weft_stored_events",
+            "Events stored, replies included",
+            brokers,
+        )
+    }
+
+    fn log(&self, encoder: &mut Encoder<'_>) -> fmt::Result {
+        let Stats {
+            frames,
+            records,
+            bytes,
+            sync_seconds,
+            ..
+        } = &self.stats;
+        counter(
+            encoder,
+            "weft_log_frames",
+            "Frames written, a sync each",
+            *frames,
+        )?;
+        counter(encoder, "weft_log_records", "Records written", *records)?;
+        counter(
+            encoder,
+            "weft_log_written_bytes",
+            "Bytes written, padding included",
+            *bytes,
+        )?;
+        let buckets: Vec<(f64, u64)> = sync_seconds
+            .buckets()
+            .map(|(bound, count)| (bound.min(f64::MAX), count))
+            .collect();
+        let help = "How long each write and its sync took together";
+        let mut metric = encoder.encode_descriptor(
+            "weft_log_sync_seconds",
+            help,
+            None,
+            MetricType::Histogram,
+        )?;
+        metric.encode_histogram::<[(&str, &str); 0]>(
+            sync_seconds.sum().as_secs_f64(),
+            sync_seconds.count(),
+            &buckets,
+            None,
+        )?;
+        gauge(
+            encoder,
+            "weft_log_segments",
+            "Segments in use",
+            self.segments as f64,
+        )?;
+        gauge(
+            encoder,
+            "weft_log_used_bytes",
+            "Bytes of the segments in use",
+            self.usage.bytes_used as f64,
+        )?;
+        gauge(
+            encoder,
+            "weft_log_max_bytes",
+            "Bytes that the log may take",
+            self.usage.bytes_max as f64,
+        )?;
+        if let Some(free) = self.usage.disk_free {
+            gauge(
+                encoder,
+                "weft_disk_free_bytes",
+                "Bytes that the disk has left",
+                free as f64,
+            )?;
+        }
+        let log = &self.report.log;
+        let offsets = [
+            ("start", log.start.0),
+            ("end", log.end.0),
+            ("routed", log.routed_to.0),
+        ];
+        let offsets = offsets.map(|(which, offset)| ([("which", which)], offset as f64));
+        gauges(
+            encoder,
+            "weft_log_offset",
+            "Where the log begins, ends, and is routed to",
+            offsets,
+        )
+    }
+
+    fn deliveries(&self, encoder: &mut Encoder<'_>) -> fmt::Result {
+        let names: Vec<String> = self
+            .triggers
+            .iter()
+            .map(|trigger| trigger.name.to_string())
+            .collect();
+        let all = || names.iter().map(String::as_str).zip(&self.triggers);
+        let each = |of: fn(&TriggerReport) -> u64| {
+            all().map(move |(name, trigger)| ([("trigger", name)], of(trigger)))
+        };
+        let level = |of: fn(&TriggerReport) -> f64| {
+            all().map(move |(name, trigger)| ([("trigger", name)], of(trigger)))
+        };
+        counters(
+            encoder,
+            "weft_matched",
+            "Deliveries begun: events that a trigger wants",
+            each(|t| t.book.matched),
+        )?;
+        counters(
+            encoder,
+            "weft_delivered",
+            "Deliveries that ended at their destination",
+            each(|t| t.book.delivered),
+        )?;
+        counters(
+            encoder,
+            "weft_cancelled",
+            "Deliveries that nobody wants any more",
+            each(|t| t.book.cancelled),
+        )?;
+        let dead = all().flat_map(|(name, trigger)| {
+            dead(&trigger.book.dead)
+                .map(move |(cause, count)| ([("trigger", name), ("cause", cause)], count))
+        });
+        counters(
+            encoder,
+            "weft_dead",
+            "Deliveries that ended in the dead letters, by cause",
+            dead,
+        )?;
+        gauges(
+            encoder,
+            "weft_owed",
+            "Deliveries that have not ended",
+            level(|t| t.book.owed as f64),
+        )?;
+        let now = self.now;
+        let oldest = all().filter_map(|(name, trigger)| {
+            let oldest = trigger.lane.oldest?;
+            Some(([("trigger", name)], now.since(oldest).as_secs_f64()))
+        });
+        let help = "Age of the oldest event of a delivery that has not ended";
+        gauges(encoder, "weft_oldest_owed_seconds", help, oldest)?;
+        gauges(
+            encoder,
+            "weft_inflight",
+            "Requests sent and not answered",
+            level(|t| f64::from(t.lane.in_flight)),
+        )?;
+        gauges(
+            encoder,
+            "weft_parked",
+            "Deliveries waiting to be tried again",
+            level(|t| f64::from(t.lane.parked)),
+        )?;
+        let attempts = all().flat_map(|(name, trigger)| {
+            let tally = &trigger.lane.tally;
+            let failed = tally.failed;
+            [
+                ("succeeded", tally.attempts.saturating_sub(failed)),
+                ("failed", failed),
+            ]
+            .map(|(outcome, count)| ([("trigger", name), ("outcome", outcome)], count))
+        });
+        counters(
+            encoder,
+            "weft_delivery_attempts",
+            "Requests that reached the network",
+            attempts,
+        )?;
+        counters(
+            encoder,
+            "weft_replies",
+            "Answers whose event was stored",
+            each(|t| t.lane.tally.replies),
+        )?;
+        let help = "Answers whose body was no event and was ignored";
+        counters(
+            encoder,
+            "weft_replies_ignored",
+            help,
+            each(|t| t.lane.tally.replies_ignored),
+        )?;
+        gauge(
+            encoder,
+            "weft_dead_letters",
+            "Dead letters kept",
+            self.dead_letters as f64,
+        )
+    }
+
+    fn reached(&self, encoder: &mut Encoder<'_>) -> fmt::Result {
+        let help = "How long attempts took";
+        histograms(
+            encoder,
+            "weft_delivery_duration_seconds",
+            help,
+            &self.destinations,
+            |d| &d.attempt_seconds,
+        )?;
+        let help = "From the arrival of an event to its delivery";
+        histograms(
+            encoder,
+            "weft_end_to_end_seconds",
+            help,
+            &self.destinations,
+            |d| &d.end_to_end_seconds,
+        )?;
+        let answers = self.destinations.iter().flat_map(|destination| {
+            let classes = ANSWER_CLASSES
+                .iter()
+                .zip(destination.answers)
+                .filter(|(_, count)| *count > 0);
+            classes.map(|(class, count)| {
+                (
+                    [("destination", &*destination.key), ("class", *class)],
+                    count,
+                )
+            })
+        });
+        counters(
+            encoder,
+            "weft_destination_answers",
+            "Answers, by class of status",
+            answers,
+        )?;
+        let inflight = self.destinations.iter().map(|destination| {
+            (
+                [("destination", &*destination.key)],
+                f64::from(destination.in_flight),
+            )
+        });
+        gauges(
+            encoder,
+            "weft_destination_inflight",
+            "Requests sent and not answered",
+            inflight,
+        )
+    }
+}
+
+fn counter(encoder: &mut Encoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    metric.encode_counter::<[(&str, &str); 0], _, f64>(&value, None)
+}
+
+fn gauge(encoder: &mut Encoder<'_>, name: &str, help: &str, value: f64) -> fmt::Result {
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    metric.encode_gauge(&value)
+}
+
+/// A family of counters; nothing at all when it has no series.
+fn counters<'a, const N: usize>(
+    encoder: &mut Encoder<'_>,
+    name: &str,
+    help: &str,
+    series: impl IntoIterator<Item = ([(&'a str, &'a str); N], u64)>,
+) -> fmt::Result {
+    let mut series = series.into_iter().peekable();
+    if series.peek().is_none() {
+        return Ok(());
+    }
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
+    for (labels, value) in series {
+        let mut one: MetricEncoder<'_> = metric.encode_family(&labels)?;
+        one.encode_counter::<[(&str, &str); 0], _, f64>(&value, None)?;
+    }
+    Ok(())
+}
+
+/// A family of gauges; nothing at all when it has no series.
+fn gauges<'a, const N: usize>(
+    encoder: &mut Encoder<'_>,
+    name: &str,
+    help: &str,
+    series: impl IntoIterator<Item = ([(&'a str, &'a str); N], f64)>,
+) -> fmt::Result {
+    let mut series = series.into_iter().peekable();
+    if series.peek().is_none() {
+        return Ok(());
+    }
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
+    for (labels, value) in series {
+        metric.encode_family(&labels)?.encode_gauge(&value)?;
+    }
+    Ok(())
+}
+
+fn histograms(
+    encoder: &mut Encoder<'_>,
+    name: &str,
+    help: &str,
+    destinations: &[DestinationReport],
+    of: fn(&DestinationReport) -> &Histogram,
+) -> fmt::Result {
+    if destinations.is_empty() {
+        return Ok(());
+    }
+    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
+    for destination in destinations {
+        let histogram = of(destination);
+        let bounds = BOUNDS_SECONDS.iter().copied().chain([f64::MAX]);
+        let buckets: Vec<(f64, u64)> = bounds.zip(histogram.buckets).collect();
+        metric
+            .encode_family(&[("destination", &*destination.key)])?
+            .encode_histogram::<[(&str, &str); 0]>(
+                histogram.sum_seconds,
+                histogram.count(),
+                &buckets,
+                None,
+            )?;
+    }
+    Ok(())
+}

@@ -1,0 +1,130 @@
+//! The admin API: health, metrics, and the calls that the commands use. What each answers is in
+//! `openapi.json`, served at `/openapi.json`; a test holds the two together.
+
+pub(crate) mod api;
+pub(crate) mod guard;
+pub(crate) mod idle;
+pub(crate) mod metrics;
+pub(crate) mod problem;
+pub(crate) mod views;
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::Arc;
+
+use adapters_http::source::Stop;
+use axum::Router;
+use axum::routing::{MethodRouter, get};
+use broker::{Clock, Engine, WallTime};
+
+use crate::node::health::Health;
+use crate::node::settings::Settings;
+use crate::node::watch::Problems;
+use crate::node::workers::Sources;
+use crate::telemetry::otlp::Exported;
+
+/// What the admin API speaks about.
+#[derive(Clone)]
+pub(crate) struct Admin {
+    pub(crate) engine: Engine,
+    pub(crate) health: Arc<Health>,
+    pub(crate) sources: Sources,
+    pub(crate) problems: Arc<Problems>,
+    pub(crate) spans: Option<Arc<Exported>>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) started: WallTime,
+    pub(crate) settings: Settings,
+    /// Where events come in.
+    pub(crate) ingress: SocketAddr,
+    /// Where this API listens.
+    pub(crate) address: SocketAddr,
+}
+
+/// What handlers share.
+#[derive(Clone)]
+pub(crate) struct State {
+    pub(crate) admin: Arc<Admin>,
+    pub(crate) idle: Arc<std::sync::Mutex<idle::Idle>>,
+}
+
+/// The API's description.
+const OPENAPI: &str = include_str!("openapi.json");
+
+/// Every route, as the description names it.
+fn routes() -> Vec<(&'static str, MethodRouter<State>)> {
+    vec![
+        ("/healthz", get(api::healthz)),
+        ("/readyz", get(api::readyz)),
+        ("/metrics", get(metrics::scrape)),
+        ("/openapi.json", get(api::openapi)),
+        ("/api/v1/status", get(api::status)),
+        ("/api/v1/triggers", get(api::triggers)),
+        ("/api/v1/triggers/{namespace}/{name}", get(api::trigger)),
+        ("/api/v1/brokers", get(api::brokers)),
+        ("/api/v1/destinations", get(api::destinations)),
+        ("/api/v1/dead-letters", get(api::dead_letters)),
+        ("/api/v1/dead-letters/{id}", get(api::dead_letter)),
+    ]
+}
+
+fn router(guard: guard::Guard, state: State) -> Router {
+    let routes = routes()
+        .into_iter()
+        .fold(Router::new(), |router, (path, method)| {
+            router.route(path, method)
+        });
+    let guarded = axum::middleware::from_fn_with_state(Arc::new(guard), guard::check);
+    routes
+        .fallback(problem::no_such_path)
+        .method_not_allowed_fallback(problem::wrong_method)
+        .layer(guarded)
+        .with_state(state)
+}
+
+/// Serves until the node stops.
+pub(crate) async fn serve(
+    listener: TcpListener,
+    admin: Admin,
+    mut stop: Stop,
+) -> Result<(), String> {
+    let guard = guard::Guard::new(admin.address, admin.settings.token.clone());
+    let state = State {
+        admin: Arc::new(admin),
+        idle: Arc::default(),
+    };
+    let listener =
+        tokio::net::TcpListener::from_std(listener).map_err(|error| error.to_string())?;
+    let stopped = async move {
+        // It answers while the node drains, and is cut off when the deadline has passed.
+        if let Ok(deadline) = stop
+            .wait_for(Option::is_some)
+            .await
+            .map(|deadline| *deadline)
+            && let Some(deadline) = deadline
+        {
+            tokio::time::sleep_until(deadline).await;
+        }
+    };
+    let serving = axum::serve(listener, router(guard, state)).with_graceful_shutdown(stopped);
+    serving.await.map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_route_is_described_and_every_description_has_a_route() {
+        let document: serde_json::Value = serde_json::from_str(OPENAPI).unwrap();
+        let mut described: Vec<&str> = document["paths"]
+            .as_object()
+            .unwrap()
+            .keys()
+            .map(String::as_str)
+            .collect();
+        let mut served: Vec<&str> = routes().iter().map(|(path, _)| *path).collect();
+        described.sort_unstable();
+        served.sort_unstable();
+        assert_eq!(described, served);
+        assert_eq!(document["info"]["version"], env!("CARGO_PKG_VERSION"));
+    }
+}

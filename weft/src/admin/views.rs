@@ -1,0 +1,264 @@
+//! The admin API's answers: the same types write them at the node and read them in the commands.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// Several of something.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct List<T> {
+    pub(crate) items: Vec<T>,
+}
+
+/// The node.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Status {
+    pub(crate) version: String,
+    pub(crate) ready: bool,
+    /// Why it isn't.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+    /// RFC 3339.
+    pub(crate) started: String,
+    pub(crate) uptime_seconds: f64,
+    pub(crate) ingress: String,
+    pub(crate) admin: String,
+    /// Absent when nothing survives.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) data: Option<String>,
+    /// `direct+fdatasync`, `buffered+fdatasync` or `memory`.
+    pub(crate) durability: String,
+    pub(crate) workers: usize,
+    pub(crate) brokers: usize,
+    pub(crate) triggers: usize,
+    pub(crate) dead_letters: u64,
+    pub(crate) log: LogView,
+    pub(crate) books: BookView,
+    /// What is wrong in the YAML now.
+    pub(crate) problems: Vec<String>,
+}
+
+/// The log.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LogView {
+    pub(crate) id: String,
+    pub(crate) start: u64,
+    pub(crate) end: u64,
+    pub(crate) routed_to: u64,
+    /// The oldest record that somebody is owed or that is kept.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) held_from: Option<u64>,
+    pub(crate) segments: usize,
+    pub(crate) bytes_used: u64,
+    pub(crate) bytes_max: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) disk_free: Option<u64>,
+    /// The revision of the resources in force.
+    pub(crate) revision: u64,
+}
+
+/// matched = delivered + dead + cancelled + owed.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct BookView {
+    pub(crate) matched: u64,
+    pub(crate) delivered: u64,
+    /// By cause; causes without any are left out.
+    pub(crate) dead: BTreeMap<String, u64>,
+    pub(crate) cancelled: u64,
+    pub(crate) owed: u64,
+    pub(crate) balanced: bool,
+}
+
+/// A trigger.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TriggerView {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) uid: String,
+    pub(crate) broker: String,
+    pub(crate) ready: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reason: Option<String>,
+    /// Since when its file is gone, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) detached: Option<String>,
+    pub(crate) subscriber: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) dead_letter_sink: Option<String>,
+    pub(crate) books: BookView,
+    /// The books of forwarding to the dead letter sink.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) forward_books: Option<BookView>,
+    pub(crate) waiting: u64,
+    pub(crate) in_flight: u32,
+    pub(crate) parked: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) oldest_owed_seconds: Option<f64>,
+    /// Since the process started.
+    pub(crate) attempts: u64,
+    pub(crate) attempts_failed: u64,
+    pub(crate) replies: u64,
+    pub(crate) replies_ignored: u64,
+    pub(crate) dead_letters: u64,
+}
+
+/// A trigger in full.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct TriggerDetail {
+    #[serde(flatten)]
+    pub(crate) view: TriggerView,
+    pub(crate) terms: TermsView,
+    /// As written.
+    pub(crate) resource: serde_json::Value,
+}
+
+/// On what terms a trigger's events are delivered, everything merged.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TermsView {
+    /// Absent when nobody wrote it: until `maxEventAgeSeconds` then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) retry: Option<u32>,
+    pub(crate) backoff_policy: String,
+    pub(crate) backoff_delay_seconds: f64,
+    pub(crate) backoff_max_seconds: f64,
+    pub(crate) jitter: bool,
+    pub(crate) timeout_seconds: f64,
+    pub(crate) retry_after_max_seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) max_event_age_seconds: Option<f64>,
+    pub(crate) max_in_flight: u32,
+    pub(crate) replies: String,
+    pub(crate) format: String,
+}
+
+/// A broker.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct BrokerView {
+    pub(crate) namespace: String,
+    pub(crate) name: String,
+    pub(crate) url: String,
+    pub(crate) triggers: usize,
+    /// Events stored since the process started.
+    pub(crate) stored: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) detached: Option<String>,
+}
+
+/// A destination.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct DestinationView {
+    pub(crate) address: String,
+    pub(crate) triggers: u32,
+    pub(crate) in_flight: u32,
+    pub(crate) attempts: u64,
+    /// By class: 2xx, 3xx, 4xx, 5xx, other, none.
+    pub(crate) answers: BTreeMap<String, u64>,
+    /// Of an attempt, to the nearest bucket.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) p50_seconds: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) p99_seconds: Option<f64>,
+}
+
+/// A dead letter in a list.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LetterView {
+    pub(crate) id: u64,
+    pub(crate) trigger: String,
+    pub(crate) broker: String,
+    pub(crate) destination: String,
+    pub(crate) cause: String,
+    /// RFC 3339.
+    pub(crate) at: String,
+    pub(crate) attempts: usize,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) last_status: Option<u16>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) last_error: Option<String>,
+    /// Whether it went to a dead letter sink too.
+    pub(crate) forwarded: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) event: Option<EventHead>,
+}
+
+/// What tells an event from others.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct EventHead {
+    pub(crate) id: String,
+    pub(crate) source: String,
+    #[serde(rename = "type")]
+    pub(crate) ty: String,
+}
+
+/// A dead letter in full.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct LetterDetail {
+    #[serde(flatten)]
+    pub(crate) letter: LetterView,
+    /// Where the event stands in the log, and when it was stored.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) stored: Option<StoredEvent>,
+    /// Why the event can't be shown, when it can't.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) event_lost: Option<String>,
+    pub(crate) history: Vec<AttemptView>,
+    /// The reply that couldn't be stored, where that is the cause.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) reply: Option<EventView>,
+}
+
+/// An event and where it lies.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct StoredEvent {
+    pub(crate) position: u64,
+    /// RFC 3339.
+    pub(crate) arrived: String,
+    pub(crate) hops: u8,
+    #[serde(flatten)]
+    pub(crate) event: EventView,
+}
+
+/// An event.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct EventView {
+    /// `binary` or `structured`: how it came.
+    pub(crate) mode: String,
+    /// All but the data, as text.
+    pub(crate) attributes: BTreeMap<String, String>,
+    pub(crate) data: Payload,
+}
+
+/// Bytes: as text when they are text.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Payload {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) text: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) base64: Option<String>,
+}
+
+/// One attempt.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct AttemptView {
+    pub(crate) number: usize,
+    /// RFC 3339.
+    pub(crate) started: String,
+    pub(crate) latency_ms: u32,
+    pub(crate) verdict: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) status: Option<u16>,
+    #[serde(skip_serializing_if = "String::is_empty", default)]
+    pub(crate) reason: String,
+    /// The start of the answer's body.
+    pub(crate) body: Payload,
+}

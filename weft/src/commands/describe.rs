@@ -1,0 +1,196 @@
+//! `weft describe`: one trigger in full.
+
+use crate::admin::views::{TermsView, TriggerDetail};
+use crate::cli::{DescribeArgs, Kind};
+use crate::commands::api::ask;
+use crate::commands::get::{books, fields, state};
+use crate::exit::Failure;
+use crate::table::{count, span};
+
+/// Shows what was asked for.
+pub(crate) fn run(args: &DescribeArgs) -> Result<(), Failure> {
+    let Kind::Trigger = args.kind;
+    let (namespace, name) = match args.name.split_once('/') {
+        Some((namespace, name)) => (namespace, name),
+        None => (args.namespace.as_str(), args.name.as_str()),
+    };
+    let path = format!("/api/v1/triggers/{}/{}", encoded(namespace), encoded(name));
+    ask::<TriggerDetail>(&args.admin, &path)?.print(args.admin.output, trigger)
+}
+
+/// A path's segment: everything but what names are made of is percent-encoded.
+pub(crate) fn encoded(text: &str) -> String {
+    let mut out = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_' => {
+                out.push(char::from(byte))
+            }
+            other => out.push_str(&format!("%{other:02X}")),
+        }
+    }
+    out
+}
+
+fn trigger(detail: &TriggerDetail) -> String {
+    let view = &detail.view;
+    let mut rows = vec![
+        ("Trigger", format!("{}/{}", view.namespace, view.name)),
+        ("UID", view.uid.clone()),
+        ("State", state(view)),
+        ("Broker", view.broker.clone()),
+        ("Subscriber", view.subscriber.clone()),
+    ];
+    if let Some(sink) = &view.dead_letter_sink {
+        rows.push(("Dead letters go to", sink.clone()));
+    }
+    if let Some(since) = &view.detached {
+        rows.push((
+            "File gone since",
+            format!("{since}; what is owed waits 10 minutes for it"),
+        ));
+    }
+    rows.push(("Books", books(&view.books)));
+    for (cause, dead) in &view.books.dead {
+        rows.push(("", format!("  {} dead: {cause}", count(*dead))));
+    }
+    if let Some(forwards) = &view.forward_books {
+        rows.push(("Forwarded", books(forwards)));
+    }
+    let mut now = format!(
+        "{} waiting, {} in flight, {} parked",
+        count(view.waiting),
+        count(u64::from(view.in_flight)),
+        count(u64::from(view.parked))
+    );
+    if let Some(oldest) = view.oldest_owed_seconds {
+        now.push_str(&format!(", the oldest {} old", span(oldest)));
+    }
+    rows.push(("Now", now));
+    rows.push((
+        "Since start",
+        format!(
+            "{} attempts, {} failed; {} replies, {} ignored",
+            count(view.attempts),
+            count(view.attempts_failed),
+            count(view.replies),
+            count(view.replies_ignored)
+        ),
+    ));
+    if view.dead_letters > 0 {
+        let name = format!("{}/{}", view.namespace, view.name);
+        rows.push((
+            "Dead letters",
+            format!(
+                "{}, see `weft dead-letters list --trigger {name}`",
+                count(view.dead_letters)
+            ),
+        ));
+    }
+    let mut text = fields(&rows, "");
+    text.push_str("\nTerms\n");
+    text.push_str(&fields(&terms(&detail.terms), "  "));
+    text.push_str("\nAs written\n");
+    let written = serde_saphyr::to_string(&detail.resource).unwrap_or_default();
+    for line in written.lines() {
+        text.push_str(&format!("  {line}\n"));
+    }
+    text
+}
+
+fn terms(terms: &TermsView) -> Vec<(&'static str, String)> {
+    let seconds = |seconds: f64| format!("{seconds} s");
+    let jitter = if terms.jitter {
+        ", up to half as much again"
+    } else {
+        ""
+    };
+    vec![
+        (
+            "retry",
+            match (terms.retry, terms.max_event_age_seconds) {
+                (Some(retry), _) => format!("{retry} times after the first attempt"),
+                (None, Some(age)) => format!("until the event is {} old", span(age)),
+                (None, None) => "for ever".into(),
+            },
+        ),
+        (
+            "backoff",
+            format!(
+                "{}, from {} up to {}{jitter}",
+                terms.backoff_policy,
+                seconds(terms.backoff_delay_seconds),
+                seconds(terms.backoff_max_seconds)
+            ),
+        ),
+        ("timeout", seconds(terms.timeout_seconds)),
+        (
+            "retry-after",
+            format!("heeded up to {}", seconds(terms.retry_after_max_seconds)),
+        ),
+        ("in flight", format!("at most {}", terms.max_in_flight)),
+        ("replies", terms.replies.clone()),
+        ("format", terms.format.clone()),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use expect_test::expect;
+
+    use super::*;
+
+    #[test]
+    fn a_trigger_is_shown_with_books_terms_and_yaml() {
+        let detail = TriggerDetail {
+            view: crate::commands::get::tests::trigger("billing"),
+            terms: TermsView {
+                retry: None,
+                backoff_policy: "exponential".into(),
+                backoff_delay_seconds: 0.2,
+                backoff_max_seconds: 300.0,
+                jitter: true,
+                timeout_seconds: 30.0,
+                retry_after_max_seconds: 300.0,
+                max_event_age_seconds: Some(86_400.0),
+                max_in_flight: 100,
+                replies: "lenient".into(),
+                format: "as it came".into(),
+            },
+            resource: serde_json::json!({"kind": "Trigger", "spec": {"broker": "default"}}),
+        };
+        expect![[r#"
+            Trigger       shop/billing
+            UID           1c0ffee0-0000-4000-8000-000000000000
+            State         ready
+            Broker        shop/default
+            Subscriber    http://127.0.0.1:8081/
+            Books         1,203 matched = 1,190 delivered + 3 dead + 0 cancelled + 10 owed
+                            2 dead: exhausted
+                            1 dead: refused
+            Now           9 waiting, 1 in flight, 0 parked, the oldest 1m 15s old
+            Since start   1,200 attempts, 7 failed; 0 replies, 3 ignored
+            Dead letters  3, see `weft dead-letters list --trigger shop/billing`
+
+            Terms
+              retry        until the event is 1d 0h old
+              backoff      exponential, from 0.2 s up to 300 s, up to half as much again
+              timeout      30 s
+              retry-after  heeded up to 300 s
+              in flight    at most 100
+              replies      lenient
+              format       as it came
+
+            As written
+              kind: Trigger
+              spec:
+                broker: default
+        "#]].assert_eq(&trigger(&detail));
+    }
+
+    #[test]
+    fn a_name_cannot_leave_its_place_in_the_path() {
+        assert_eq!(encoded("a/../b?c"), "a%2F..%2Fb%3Fc");
+        assert_eq!(encoded("billing-2"), "billing-2");
+    }
+}

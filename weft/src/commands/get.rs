@@ -1,0 +1,315 @@
+//! `weft get`: tables of what a node has.
+
+use crate::admin::views::{BookView, BrokerView, DestinationView, List, Status, TriggerView};
+use crate::cli::{GetArgs, What};
+use crate::commands::api::ask;
+use crate::exit::Failure;
+use crate::table::Align::{Left, Right};
+use crate::table::{Table, count, size, span};
+
+/// Lists what was asked for.
+pub(crate) fn run(args: &GetArgs) -> Result<(), Failure> {
+    let (admin, format) = (&args.admin, args.admin.output);
+    match args.what {
+        What::Triggers => ask::<List<TriggerView>>(admin, "/api/v1/triggers")?
+            .print(format, |list| triggers(&list.items)),
+        What::Brokers => ask::<List<BrokerView>>(admin, "/api/v1/brokers")?
+            .print(format, |list| brokers(&list.items)),
+        What::Destinations => ask::<List<DestinationView>>(admin, "/api/v1/destinations")?
+            .print(format, |list| destinations(&list.items)),
+        What::Status => ask::<Status>(admin, "/api/v1/status")?.print(format, status),
+    }
+}
+
+fn triggers(triggers: &[TriggerView]) -> String {
+    let mut table = Table::new(&[
+        ("NAMESPACE", Left),
+        ("NAME", Left),
+        ("BROKER", Left),
+        ("STATE", Left),
+        ("OWED", Right),
+        ("OLDEST", Right),
+        ("DELIVERED", Right),
+        ("DEAD", Right),
+        ("SUBSCRIBER", Left),
+    ]);
+    for trigger in triggers {
+        table.row([
+            trigger.namespace.clone(),
+            trigger.name.clone(),
+            trigger.broker.rsplit('/').next().unwrap_or_default().into(),
+            state(trigger),
+            count(trigger.books.owed),
+            trigger.oldest_owed_seconds.map_or("-".into(), span),
+            count(trigger.books.delivered),
+            count(dead(&trigger.books)),
+            trigger.subscriber.clone(),
+        ]);
+    }
+    or(
+        &table,
+        "no triggers; put a Trigger into the folder that `weft run` watches",
+    )
+}
+
+/// A trigger's state in a word or two.
+pub(crate) fn state(trigger: &TriggerView) -> String {
+    if trigger.detached.is_some() {
+        return "detached".into();
+    }
+    match &trigger.reason {
+        None => "ready".into(),
+        Some(reason) => reason.clone(),
+    }
+}
+
+/// All dead, whatever the cause.
+pub(crate) fn dead(books: &BookView) -> u64 {
+    books.dead.values().sum()
+}
+
+fn brokers(brokers: &[BrokerView]) -> String {
+    let mut table = Table::new(&[
+        ("NAMESPACE", Left),
+        ("NAME", Left),
+        ("STATE", Left),
+        ("TRIGGERS", Right),
+        ("STORED", Right),
+        ("URL", Left),
+    ]);
+    for broker in brokers {
+        table.row([
+            broker.namespace.clone(),
+            broker.name.clone(),
+            if broker.detached.is_some() {
+                "detached".into()
+            } else {
+                "ready".into()
+            },
+            count(broker.triggers as u64),
+            count(broker.stored),
+            broker.url.clone(),
+        ]);
+    }
+    or(
+        &table,
+        "no brokers; `default` comes with the first trigger that names it",
+    )
+}
+
+fn destinations(destinations: &[DestinationView]) -> String {
+    let mut table = Table::new(&[
+        ("ADDRESS", Left),
+        ("TRIGGERS", Right),
+        ("IN FLIGHT", Right),
+        ("ATTEMPTS", Right),
+        ("2XX", Right),
+        ("4XX", Right),
+        ("5XX", Right),
+        ("NO ANSWER", Right),
+        ("P50", Right),
+        ("P99", Right),
+    ]);
+    for destination in destinations {
+        let of = |class: &str| count(destination.answers.get(class).copied().unwrap_or(0));
+        table.row([
+            destination.address.clone(),
+            count(u64::from(destination.triggers)),
+            count(u64::from(destination.in_flight)),
+            count(destination.attempts),
+            of("2xx"),
+            of("4xx"),
+            of("5xx"),
+            of("none"),
+            latency(destination.p50_seconds),
+            latency(destination.p99_seconds),
+        ]);
+    }
+    or(&table, "no destinations yet; they come with triggers")
+}
+
+/// A bucket's bound as `<= 5 ms`.
+fn latency(seconds: Option<f64>) -> String {
+    match seconds {
+        None => "-".into(),
+        Some(seconds) if seconds < 1.0 => format!("<={}ms", seconds * 1e3),
+        Some(seconds) => format!("<={seconds}s"),
+    }
+}
+
+fn status(status: &Status) -> String {
+    let log = &status.log;
+    let mut rows = vec![
+        ("version", status.version.clone()),
+        (
+            "ready",
+            status
+                .reason
+                .clone()
+                .map_or("yes".into(), |why| format!("no: {why}")),
+        ),
+        (
+            "started",
+            format!("{} ({} ago)", status.started, span(status.uptime_seconds)),
+        ),
+        ("ingress", status.ingress.clone()),
+        ("admin", status.admin.clone()),
+        (
+            "data",
+            status
+                .data
+                .clone()
+                .unwrap_or_else(|| "in memory, nothing survives".into()),
+        ),
+        ("durability", status.durability.clone()),
+        ("workers", status.workers.to_string()),
+        ("brokers", count(status.brokers as u64)),
+        ("triggers", count(status.triggers as u64)),
+        (
+            "log",
+            format!(
+                "offsets {} to {}, {} segments, {} of {}",
+                count(log.start),
+                count(log.end),
+                log.segments,
+                size(log.bytes_used),
+                size(log.bytes_max)
+            ),
+        ),
+        ("books", books(&status.books)),
+        ("dead letters", count(status.dead_letters)),
+    ];
+    if let Some(free) = log.disk_free {
+        rows.push(("disk free", size(free)));
+    }
+    let mut text = fields(&rows, "");
+    for problem in &status.problems {
+        text.push_str(&format!("problem       {problem}\n"));
+    }
+    text
+}
+
+/// The books on one line.
+pub(crate) fn books(books: &BookView) -> String {
+    let BookView {
+        matched,
+        delivered,
+        cancelled,
+        owed,
+        balanced,
+        ..
+    } = books;
+    format!(
+        "{} matched = {} delivered + {} dead + {} cancelled + {} owed{}",
+        count(*matched),
+        count(*delivered),
+        count(dead(books)),
+        count(*cancelled),
+        count(*owed),
+        if *balanced { "" } else { "  OUT OF BALANCE" }
+    )
+}
+
+/// Names and values in two columns.
+pub(crate) fn fields(rows: &[(&str, String)], margin: &str) -> String {
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or(0);
+    rows.iter()
+        .map(|(name, value)| format!("{margin}{name:<width$}  {value}\n"))
+        .collect()
+}
+
+/// The table, or what to do when it is empty.
+pub(crate) fn or(table: &Table, empty: &str) -> String {
+    if table.is_empty() {
+        format!("{empty}\n")
+    } else {
+        table.render()
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::collections::BTreeMap;
+
+    use expect_test::expect;
+
+    use super::*;
+
+    pub(crate) fn trigger(name: &str) -> TriggerView {
+        TriggerView {
+            namespace: "shop".into(),
+            name: name.into(),
+            uid: "1c0ffee0-0000-4000-8000-000000000000".into(),
+            broker: "shop/default".into(),
+            ready: true,
+            reason: None,
+            detached: None,
+            subscriber: "http://127.0.0.1:8081/".into(),
+            dead_letter_sink: None,
+            books: BookView {
+                matched: 1_203,
+                delivered: 1_190,
+                dead: BTreeMap::from([("exhausted".into(), 2), ("refused".into(), 1)]),
+                cancelled: 0,
+                owed: 10,
+                balanced: true,
+            },
+            forward_books: None,
+            waiting: 9,
+            in_flight: 1,
+            parked: 0,
+            oldest_owed_seconds: Some(75.2),
+            attempts: 1_200,
+            attempts_failed: 7,
+            replies: 0,
+            replies_ignored: 3,
+            dead_letters: 3,
+        }
+    }
+
+    #[test]
+    fn triggers_are_a_table() {
+        let mut gone = trigger("audit");
+        (gone.detached, gone.oldest_owed_seconds) = (Some("2026-01-01T00:00:00.000Z".into()), None);
+        let mut stray = trigger("stray");
+        stray.reason = Some("BrokerDoesNotExist".into());
+        expect![[r#"
+            NAMESPACE  NAME     BROKER   STATE               OWED  OLDEST  DELIVERED  DEAD  SUBSCRIBER
+            shop       billing  default  ready                 10  1m 15s      1,190     3  http://127.0.0.1:8081/
+            shop       audit    default  detached              10       -      1,190     3  http://127.0.0.1:8081/
+            shop       stray    default  BrokerDoesNotExist    10  1m 15s      1,190     3  http://127.0.0.1:8081/
+        "#]].assert_eq(&triggers(&[trigger("billing"), gone, stray]));
+        expect![[r#"
+            no triggers; put a Trigger into the folder that `weft run` watches
+        "#]].assert_eq(&triggers(&[]));
+    }
+
+    #[test]
+    fn destinations_and_brokers_are_tables() {
+        let destination = DestinationView {
+            address: "http://127.0.0.1:8081/".into(),
+            triggers: 2,
+            in_flight: 1,
+            attempts: 1_207,
+            answers: BTreeMap::from([("2xx".into(), 1_200), ("5xx".into(), 5), ("none".into(), 2)]),
+            p50_seconds: Some(0.0025),
+            p99_seconds: Some(2.5),
+        };
+        expect![[r#"
+            ADDRESS                 TRIGGERS  IN FLIGHT  ATTEMPTS    2XX  4XX  5XX  NO ANSWER      P50     P99
+            http://127.0.0.1:8081/         2          1     1,207  1,200    0    5          2  <=2.5ms  <=2.5s
+        "#]].assert_eq(&destinations(&[destination]));
+        let broker = BrokerView {
+            namespace: "shop".into(),
+            name: "default".into(),
+            url: "http://127.0.0.1:8080/shop/default".into(),
+            triggers: 2,
+            stored: 12_345,
+            detached: None,
+        };
+        expect![[r#"
+            NAMESPACE  NAME     STATE  TRIGGERS  STORED  URL
+            shop       default  ready         2  12,345  http://127.0.0.1:8080/shop/default
+        "#]].assert_eq(&brokers(&[broker]));
+    }
+}

@@ -1,0 +1,122 @@
+//! Opening the log, with each way in which it can be refused as one clear message and exit code.
+//! What is refused leaves the folder as it was.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use broker::engine::{Opened, Setup};
+use broker::trace::Spans;
+use broker::{Clock, Engine};
+use journal::model_disk::ModelDisk;
+use journal::{Driver, Facts, Journal, OpenError, OsClock, Recovered};
+
+use crate::exit::{Exit, Failure};
+use crate::node::settings::Settings;
+
+/// The folder of the log inside the data folder (DESIGN §4).
+pub(crate) const LOG_FOLDER: &str = "log";
+
+/// An opened node, nothing of it running yet.
+pub(crate) struct Node {
+    /// The engine and its parts.
+    pub(crate) opened: Opened,
+    /// What must run for anything to be stored.
+    pub(crate) driver: Driver,
+    /// What the journal found.
+    pub(crate) recovered: Recovered,
+    /// What is fixed about the journal.
+    pub(crate) facts: Facts,
+    /// The time.
+    pub(crate) clock: Arc<dyn Clock>,
+}
+
+/// Opens the log and folds it. Blocking: reads all of the log.
+///
+/// # Errors
+///
+/// See [`Exit`]; nothing was changed on disk.
+pub(crate) fn open(settings: &Settings, spans: Arc<dyn Spans>) -> Result<Node, Failure> {
+    let clock: Arc<dyn Clock> = Arc::new(OsClock::new());
+    let options = settings.journal();
+    let opened = if settings.in_memory() {
+        Journal::open(ModelDisk::memory(), clock.clone(), options)
+    } else {
+        Journal::open_folder(&settings.data.join(LOG_FOLDER), clock.clone(), options)
+    };
+    let (journal, driver, recovered) = opened.map_err(|error| refused(error, &settings.data))?;
+    let facts = journal.facts().clone();
+    let setup = Setup {
+        journal,
+        clock: clock.clone(),
+        spans,
+        workers: settings.workers,
+        limits: settings.limits(),
+        retention: settings.node.storage.retention,
+        seed: clock.wall().0 ^ u64::from(std::process::id()).rotate_left(32) ^ facts.log_id,
+    };
+    let opened = Engine::open(setup).map_err(|error| {
+        Failure::new(
+            Exit::Log,
+            format!(
+                "the log in {} can't be used: {error}",
+                settings.data.display()
+            ),
+        )
+        .cure("nothing was changed; see `weft log verify` and `weft log cat`")
+    })?;
+    Ok(Node {
+        opened,
+        driver,
+        recovered,
+        facts,
+        clock,
+    })
+}
+
+/// The journal's refusal in a person's words.
+fn refused(error: OpenError, data: &Path) -> Failure {
+    let data = data.display();
+    match error {
+        OpenError::Locked { pid } => Failure::new(
+            Exit::Locked,
+            format!("the data folder {data} is in use by process {pid}"),
+        )
+        .cure("stop that process, or give this one a folder of its own with --data DIR"),
+        OpenError::Options(error) => Failure::new(
+            Exit::Config,
+            format!("the Node's storage can't work: {error}"),
+        ),
+        OpenError::Io { doing, source } => {
+            let cure = match source.kind() {
+                io::ErrorKind::PermissionDenied | io::ErrorKind::ReadOnlyFilesystem => {
+                    "the user that weft runs as must be able to write there; or name another with --data DIR"
+                }
+                io::ErrorKind::NotADirectory | io::ErrorKind::AlreadyExists => {
+                    "there is a file in the way; name another folder with --data DIR"
+                }
+                io::ErrorKind::StorageFull => {
+                    "the disk is full; make room, or use another with --data DIR"
+                }
+                _ => "name another folder with --data DIR, if this one can't be mended",
+            };
+            Failure::new(
+                Exit::Unwritable,
+                format!("the data folder {data} can't be used: {doing}: {source}"),
+            )
+            .cure(cure)
+        }
+        OpenError::Version { .. } => Failure::new(
+            Exit::Log,
+            format!("the log in {data} is of another version: {error}"),
+        )
+        .cure("open it with the version of weft that wrote it; nothing was changed"),
+        OpenError::Foreign { .. } | OpenError::Misplaced { .. } | OpenError::LastHeader { .. } => {
+            Failure::new(
+                Exit::Log,
+                format!("the log in {data} can't be opened: {error}"),
+            )
+            .cure("nothing was changed; `weft log verify` shows what is readable")
+        }
+    }
+}
