@@ -16,12 +16,10 @@ use tokio::sync::watch;
 
 use crate::appended::{AppendError, Finished, Outcome, Slot};
 use crate::clock::WallTime;
-use crate::disk::{AlignedBytes, File};
+use crate::disk::File;
 use crate::driver::Fault;
-use crate::layout::{
-    BLOCK_BYTES, DATA_START, FLAG_CLOSE, FLAG_FIRST, FLAG_FRAME, FLAG_LAST, RecordHeader, Seed,
-    SegmentHeader, blocks, padded,
-};
+use crate::frame::Encoder;
+use crate::layout::{DATA_START, SegmentHeader, blocks};
 use crate::lock::lock;
 use crate::options::Options;
 use crate::queue::{Entry, Shared, Work};
@@ -355,7 +353,7 @@ impl Committer {
         let (file, position) = (Arc::clone(&active.file), active.position);
         let seed = active.segment.seed();
         let plan = self.plan(active);
-        let mut frame = Encoder::new(seed, self.next_offset, &plan);
+        let mut frame = Encoder::new(seed, self.next_offset, plan.records, plan.bytes);
         let mut air = InAir {
             frame: Frame {
                 first: self.next_offset,
@@ -518,63 +516,4 @@ struct Plan {
     entries: usize,
     bytes: usize,
     records: usize,
-}
-
-/// Lays records into a frame's buffer.
-struct Encoder {
-    seed: Seed,
-    offset: u64,
-    buffer: AlignedBytes,
-    starts: Vec<u32>,
-}
-
-impl Encoder {
-    fn new(seed: Seed, offset: u64, plan: &Plan) -> Self {
-        Self {
-            seed,
-            offset,
-            buffer: AlignedBytes::with_capacity(blocks(plan.bytes)),
-            starts: Vec::with_capacity(plan.records),
-        }
-    }
-
-    fn add(&mut self, group: &Group, closes: bool) {
-        let records = group.records();
-        for (index, record) in records.iter().enumerate() {
-            let mut flags = 0;
-            if index == 0 {
-                flags |= FLAG_FIRST;
-            }
-            if index == records.len() - 1 {
-                flags |= FLAG_LAST | if closes { FLAG_CLOSE } else { 0 };
-            }
-            if self.starts.is_empty() {
-                flags |= FLAG_FRAME;
-            }
-            let header = RecordHeader {
-                kind: record.kind,
-                flags,
-                version: record.version,
-                body_bytes: u32::try_from(record.body.len()).expect("bounded by the segment"),
-                offset: self.offset,
-                body_crc: self.seed.body_crc(self.offset, &record.body),
-                tag: record.tag,
-            };
-            let start = self.buffer.len();
-            self.starts
-                .push(u32::try_from(start).expect("bounded by the segment"));
-            self.buffer.extend(&header.encode(self.seed));
-            self.buffer.extend(&record.body);
-            self.buffer.pad_to(padded(
-                start + crate::layout::RECORD_HEADER_BYTES + record.body.len(),
-            ));
-            self.offset += 1;
-        }
-    }
-
-    fn finish(mut self) -> (Bytes, Vec<u32>) {
-        self.buffer.pad_to(blocks(self.buffer.len()));
-        debug_assert!(self.buffer.len().is_multiple_of(BLOCK_BYTES));
-        (self.buffer.into(), self.starts)
-    }
 }

@@ -15,14 +15,15 @@
 //!
 //! The bytes are in `docs/format.md`. Modules in reading order: `record` (what is stored), `layout`
 //! (as bytes), `disk` with `os_disk` and [`model_disk`] (where), `queue` and `appended` (who waits),
-//! `committer` and `driver` (group commit), `stock` (spare segments), `segment`, `scan`, `tail` and
-//! `reader` (reading back), `recovery` (opening), `verify` (looking without opening).
+//! `committer`, `frame` and `driver` (group commit), `stock` (spare segments), `segment`, `scan`, `tail` and
+//! `reader` (reading back), `survey` and `recovery` (opening), `verify` (looking without opening).
 
 mod appended;
 mod clock;
 mod committer;
 mod disk;
 mod driver;
+mod frame;
 mod journal;
 mod layout;
 mod lock;
@@ -37,6 +38,7 @@ mod scan;
 mod segment;
 mod stats;
 mod stock;
+mod survey;
 mod tail;
 mod verify;
 

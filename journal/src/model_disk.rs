@@ -5,7 +5,8 @@
 //! as it would be found after a loss of power right now. [`ModelDisk::memory`] makes one for
 //! throw-away use that keeps no such books. A handle is shared by cloning.
 
-use std::collections::BTreeMap;
+mod image;
+
 use std::io;
 use std::sync::{Arc, Mutex};
 
@@ -13,6 +14,8 @@ use bytes::Bytes;
 
 use crate::disk::{Disk, DiskFacts, Entry, File};
 use crate::lock::lock;
+
+use self::image::{Contents, Image, Renaming};
 
 /// What a disk writes all or nothing of.
 pub const SECTOR_BYTES: usize = 512;
@@ -116,173 +119,6 @@ struct Model {
     counters: Counters,
     changes: u64,
     history: Option<Vec<Image>>,
-}
-
-/// Everything on the disk at one moment, and what of it is durable.
-#[derive(Debug, Clone, Default)]
-struct Image {
-    files: Vec<Contents>,
-    names: BTreeMap<String, usize>,
-    durable_names: BTreeMap<String, usize>,
-    pending_names: Vec<Renaming>,
-}
-
-/// One change of the folder, atomic by itself.
-#[derive(Debug, Clone)]
-struct Renaming {
-    removed: Option<String>,
-    added: Option<(String, usize)>,
-}
-
-impl Renaming {
-    fn apply(&self, names: &mut BTreeMap<String, usize>) {
-        if let Some(name) = &self.removed {
-            names.remove(name);
-        }
-        if let Some((name, file)) = &self.added {
-            names.insert(name.clone(), *file);
-        }
-    }
-}
-
-/// A file's durable bytes, and over them what isn't.
-#[derive(Debug, Clone, Default)]
-struct Contents {
-    durable: Arc<Vec<u8>>,
-    /// The length as it is read; that of `durable` is what survives.
-    bytes: usize,
-    /// Unsynced sectors, in the order they were written.
-    written: Arc<Vec<(usize, Bytes)>>,
-    /// Sectors a failed sync lost, still readable.
-    lost: BTreeMap<usize, Bytes>,
-}
-
-impl Contents {
-    fn read(&self, from: usize, to: usize) -> Vec<u8> {
-        let to = to.min(self.bytes);
-        let mut out = vec![0; to.saturating_sub(from)];
-        let durable = self.durable.get(from..to.min(self.durable.len()));
-        if let Some(durable) = durable {
-            out[..durable.len()].copy_from_slice(durable);
-        }
-        let over = self.lost.iter().map(|(sector, bytes)| (*sector, bytes));
-        for (sector, bytes) in over.chain(self.written.iter().map(|(s, b)| (*s, b))) {
-            let at = sector * SECTOR_BYTES;
-            if from <= at && at + SECTOR_BYTES <= to {
-                out[at - from..at - from + SECTOR_BYTES].copy_from_slice(bytes);
-            }
-        }
-        out
-    }
-
-    fn write(&mut self, at: usize, blocks: &[u8]) {
-        self.bytes = self.bytes.max(at + blocks.len());
-        let written = Arc::make_mut(&mut self.written);
-        let blocks = Bytes::copy_from_slice(blocks);
-        for start in (0..blocks.len()).step_by(SECTOR_BYTES) {
-            let sector = (at + start) / SECTOR_BYTES;
-            self.lost.remove(&sector);
-            written.push((sector, blocks.slice(start..start + SECTOR_BYTES)));
-        }
-    }
-
-    fn make_durable<'a>(&mut self, sectors: impl IntoIterator<Item = &'a (usize, Bytes)>) {
-        let durable = Arc::make_mut(&mut self.durable);
-        durable.resize(self.bytes, 0);
-        for (sector, bytes) in sectors {
-            let at = sector * SECTOR_BYTES;
-            durable[at..at + SECTOR_BYTES].copy_from_slice(bytes);
-        }
-    }
-
-    fn sync(&mut self) {
-        let written = std::mem::take(&mut self.written);
-        if !written.is_empty() || self.durable.len() != self.bytes {
-            self.make_durable(written.iter());
-        }
-    }
-
-    fn lose(&mut self) {
-        let written = std::mem::take(&mut self.written);
-        self.lost.extend(written.iter().cloned());
-    }
-
-    fn forget(&mut self) {
-        self.lost.clear();
-    }
-}
-
-/// A small generator: the disk needs dice that roll the same again, and no more.
-#[derive(Debug)]
-struct Dice(u64);
-
-impl Dice {
-    fn roll(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut mixed = self.0;
-        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        mixed ^ (mixed >> 31)
-    }
-
-    fn below(&mut self, bound: usize) -> usize {
-        usize::try_from(self.roll() % (bound as u64)).expect("below a usize")
-    }
-
-    /// Which of `count` things in a row survive.
-    fn survivors(&mut self, rule: CrashRule, count: usize) -> Vec<bool> {
-        let cut = self.below(count + 1);
-        (0..count)
-            .map(|index| match rule {
-                CrashRule::Nothing => false,
-                CrashRule::Everything => true,
-                CrashRule::Torn => index < cut,
-                CrashRule::Reordered => cut <= index,
-                CrashRule::Subset => self.roll().is_multiple_of(2),
-            })
-            .collect()
-    }
-}
-
-impl Image {
-    fn crash(&self, rule: CrashRule, seed: u64) -> Self {
-        let mut dice = Dice(seed);
-        let mut names = self.durable_names.clone();
-        let kept = dice.survivors(rule, self.pending_names.len());
-        for (renaming, _) in self
-            .pending_names
-            .iter()
-            .zip(kept)
-            .filter(|(_, kept)| *kept)
-        {
-            renaming.apply(&mut names);
-        }
-        let mut files = self.files.clone();
-        for file in &mut files {
-            let written = std::mem::take(&mut file.written);
-            let grown = file.bytes != file.durable.len();
-            let kept = dice.survivors(rule, written.len() + usize::from(grown));
-            // The new length is one more thing that survives or not.
-            if grown && !kept[written.len()] {
-                file.bytes = file.durable.len();
-            }
-            let limit = file.bytes;
-            let survived: Vec<_> = written
-                .iter()
-                .zip(kept)
-                .filter(|((sector, _), kept)| *kept && (sector + 1) * SECTOR_BYTES <= limit)
-                .map(|(sector, _)| sector.clone())
-                .collect();
-            file.make_durable(&survived);
-            file.lost.clear();
-        }
-        Self {
-            files,
-            durable_names: names.clone(),
-            names,
-            pending_names: Vec::new(),
-        }
-    }
 }
 
 impl ModelDisk {

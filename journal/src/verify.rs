@@ -14,9 +14,10 @@ use crate::disk::{Disk, File};
 use crate::os_disk::OsDisk;
 use crate::reader::ReadError;
 use crate::record::{Offset, Stored};
-use crate::recovery::{Access, OpenError, Recovered, survey};
+use crate::recovery::{OpenError, Recovered};
 use crate::scan::{Damage, Found, Scan};
 use crate::segment::{Segment, segment_name};
+use crate::survey::{Access, survey};
 
 /// What was found in a segment.
 #[derive(Debug, Clone, PartialEq, Eq)]
