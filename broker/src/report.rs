@@ -10,7 +10,7 @@ use crate::destination::ANSWER_CLASSES;
 use crate::histogram::Histogram;
 use crate::lane::{Lane, Tally};
 use crate::records::{FORWARD, Number};
-use crate::worker::Worker;
+use crate::worker::AtWork;
 
 /// All of it, as of now.
 #[derive(Debug, Clone)]
@@ -155,7 +155,7 @@ impl TriggerReport {
     }
 }
 
-impl Worker {
+impl AtWork {
     pub(crate) fn report(&mut self) -> WorkerReport {
         let mut lanes: Vec<LaneReport> = self.each_lane().map(LaneReport::of).collect();
         let oldest = self.oldest_offsets();

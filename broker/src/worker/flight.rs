@@ -7,7 +7,7 @@ use std::time::Duration;
 use journal::{Offset, WallTime};
 use tokio::time::Instant;
 
-use super::Worker;
+use super::AtWork;
 use crate::answer::{Answer, Attempted};
 use crate::dead_letters;
 use crate::lane::{Delivery, LaneFacts};
@@ -91,7 +91,7 @@ struct Load {
     add: Vec<(&'static str, String)>,
 }
 
-impl Worker {
+impl AtWork {
     /// Sends one delivery of the lane in `slot`, which has counted it as in flight.
     pub(super) fn send(&mut self, slot: u32, delivery: Delivery, sink: &Rc<dyn Sink>) {
         let Some(lane) = &self.lanes[slot as usize] else {

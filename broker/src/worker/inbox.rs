@@ -6,7 +6,7 @@ use journal::Offset;
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
-use super::Worker;
+use super::AtWork;
 use super::flight::Answered;
 use crate::destination::Destination;
 use crate::lane::{Delivery, Lane, LaneFacts, Tally};
@@ -61,7 +61,7 @@ impl LaneState {
     }
 }
 
-impl Worker {
+impl AtWork {
     pub(super) fn take_in(&mut self, message: ToWorker) {
         match message {
             ToWorker::Owed(owed) => self.owe(owed),

@@ -8,7 +8,7 @@ use event::Event;
 use journal::{AppendError, Offset};
 use tokio::time::Instant;
 
-use super::Worker;
+use super::AtWork;
 use super::flight::{Answered, Landing, Sent};
 use crate::Fault;
 use crate::answer::{ANSWER_BODY_KEPT_BYTES, Answer, Attempted, Reply};
@@ -32,7 +32,7 @@ pub(crate) struct Stored {
     end: Result<std::ops::Range<Offset>, AppendError>,
 }
 
-impl Worker {
+impl AtWork {
     pub(super) fn land(&mut self, landing: Landing) -> Result<(), Fault> {
         match landing {
             Landing::Answered(answered) => {

@@ -46,8 +46,26 @@ const TAKE_IN_MAX: usize = 256;
 /// Bytes of records that are collected before they are noted, at the most.
 const NOTES_BYTES_TARGET: usize = 256 * 1024;
 
-/// One core's share of the engine.
-pub struct Worker {
+/// One core's share of the engine, ready to run on any thread.
+pub struct Worker(Parts);
+
+impl Worker {
+    pub(crate) fn new(parts: Parts) -> Self {
+        Self(parts)
+    }
+
+    /// Works, on one thread, until it is drained or the log stops.
+    ///
+    /// # Errors
+    ///
+    /// [`Fault::LogStopped`]: nothing can be settled any more, so the node must end.
+    pub async fn run(self, sink: impl Sink) -> Result<(), Fault> {
+        AtWork::new(self.0).run(Rc::new(sink)).await
+    }
+}
+
+/// A worker on its thread.
+pub(crate) struct AtWork {
     pub(crate) log: Log,
     pub(crate) reader: Reader,
     pub(crate) limits: Limits,
@@ -88,8 +106,8 @@ pub(crate) struct Parts {
     pub(crate) peers: Vec<mpsc::Sender<ToWorker>>,
 }
 
-impl Worker {
-    pub(crate) fn new(parts: Parts) -> Self {
+impl AtWork {
+    fn new(parts: Parts) -> Self {
         let Parts {
             log,
             limits,
@@ -127,13 +145,7 @@ impl Worker {
         }
     }
 
-    /// Works until it is drained or the log stops.
-    ///
-    /// # Errors
-    ///
-    /// [`Fault::LogStopped`]: nothing can be settled any more, so the node must end.
-    pub async fn run(mut self, sink: impl Sink) -> Result<(), Fault> {
-        let sink: Rc<dyn Sink> = Rc::new(sink);
+    async fn run(mut self, sink: Rc<dyn Sink>) -> Result<(), Fault> {
         loop {
             let more = self.send_ready(&sink);
             self.write_down().await?;
