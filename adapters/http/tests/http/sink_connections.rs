@@ -69,12 +69,33 @@ fn a_connection_that_is_not_clean_is_not_used_again() {
 }
 
 #[test]
-fn a_connection_closed_while_idle_is_passed_over() {
+fn a_connection_closed_while_idle_is_passed_over_for_an_older_one() {
     run(async {
-        let (server, sink, peer) = acquainted().await;
-        drop(peer);
-        let (attempted, (_peer, message)) =
-            tokio::join!(sink.send(server.request()), server.answer_one(ok()));
+        let (server, sink) = (Server::start().await, sink());
+        let (_, _, (mut older, newer)) = tokio::join!(
+            sink.send(server.request()),
+            sink.send(server.request()),
+            async {
+                let mut peers = [server.accept().await, server.accept().await];
+                for peer in &mut peers {
+                    peer.hear().await;
+                    peer.say(ok()).await;
+                }
+                let [older, newer] = peers;
+                (older, newer)
+            }
+        );
+        assert_eq!(sink.idle(), 2);
+        drop(newer);
+        // The runtime looks at its sockets between tasks.
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        let (attempted, message) = tokio::join!(sink.send(server.request()), async {
+            let message = older.hear().await;
+            older.say(ok()).await;
+            message
+        });
         assert!(matches!(attempted.answer, Answer::Took(_)), "{attempted:?}");
         assert_eq!(message.header("weft-attempt"), Some("1"));
     });
