@@ -45,6 +45,7 @@ pub(crate) struct Cli {
 
 /// What goes to stderr, and how.
 #[derive(Debug, Args)]
+#[command(next_help_heading = "Logging")]
 pub(crate) struct LogArgs {
     /// What is logged, as `info`, `debug` or `weft=debug,journal=info`; RUST_LOG does the same
     #[arg(long = "log", global = true, value_name = "FILTER", env = "WEFT_LOG")]
@@ -72,36 +73,30 @@ pub(crate) enum LogFormat {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Start a node: read YAML, take events in, deliver them
     Run(RunArgs),
-    /// Check YAML as `run` would, without starting
     Check(CheckArgs),
-    /// Send events to a broker
     Send(SendArgs),
-    /// Be a function: print each event that arrives
     Receive(ReceiveArgs),
-    /// List triggers, brokers or destinations of a running node
     Get(GetArgs),
-    /// Show one thing of a running node in full
     Describe(DescribeArgs),
-    /// List and show deliveries that failed for good
     #[command(visible_alias = "dl")]
     DeadLetters(DeadLettersArgs),
-    /// Look into a data folder, also of a node that runs or crashed
     Log(LogCommandArgs),
-    /// Print a completion script for a shell
     Completion(CompletionArgs),
 }
 
 #[derive(Debug, Args)]
-#[command(long_about = "Starts a node.
+#[command(
+    about = "Start a node: read YAML, take events in, deliver them",
+    long_about = "Starts a node.
 
 Reads every .yaml and .yml file under the folders, opens (and recovers) the log in the data \
 folder, and listens. The folders are watched: a changed file takes effect within a second, and a \
 file with a mistake is reported while its last good version stays in force.
 
 SIGTERM or Ctrl-C drains: no new events, attempts in the air may finish (up to shutdownGrace, \
-PT25S), what is still owed stays on disk. A second signal stops at once.")]
+PT25S), what is still owed stays on disk. A second signal stops at once."
+)]
 pub(crate) struct RunArgs {
     /// Folders of YAML
     #[arg(required = true, value_name = "DIR")]
@@ -136,6 +131,7 @@ Traces:
 
 #[derive(Debug, Args)]
 #[command(
+    about = "Check YAML as `run` would, without starting",
     long_about = "Checks YAML as `weft run` would, without starting or opening anything. Prints \
                   every problem with file, line and column, and what to write instead; exits 3 \
                   when there is one, 8 when a folder doesn't exist or holds no YAML.",
@@ -176,6 +172,7 @@ pub(crate) enum Mode {
 
 #[derive(Debug, Args)]
 #[command(
+    about = "Send events to a broker",
     long_about = "Sends events to a broker and prints what it answered. Exits 10 when the broker \
                   refused any, 9 when nothing answers.
 
@@ -245,6 +242,7 @@ pub(crate) struct SendArgs {
 
 #[derive(Debug, Args)]
 #[command(
+    about = "Be a function: print each event that arrives",
     long_about = "Listens as a function would and prints each event that arrives: attributes, \
                   data, and which attempt of the broker it is. It can also fail, take its time, \
                   or answer with an event of its own, to see what the broker makes of it.",
@@ -298,11 +296,14 @@ pub(crate) struct AdminArgs {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(
+    about = "List triggers, brokers or destinations of a running node",
+    after_help = "Examples:
   weft get triggers
   weft get triggers -o json | jq '.items[] | select(.owed > 0) | .name'
   weft get destinations
-  weft get status --admin-url http://10.0.0.7:8090 --token-file token")]
+  weft get status --admin-url http://10.0.0.7:8090 --token-file token"
+)]
 pub(crate) struct GetArgs {
     /// What to list
     #[arg(value_name = "WHAT")]
@@ -329,10 +330,13 @@ pub(crate) enum What {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(
+    about = "Show one thing of a running node in full",
+    after_help = "Examples:
   weft describe trigger billing
   weft describe trigger shop/billing
-  weft describe trigger billing --namespace shop -o yaml")]
+  weft describe trigger billing --namespace shop -o yaml"
+)]
 pub(crate) struct DescribeArgs {
     /// What it is
     #[arg(value_name = "KIND")]
@@ -355,6 +359,7 @@ pub(crate) enum Kind {
 
 #[derive(Debug, Args)]
 #[command(
+    about = "List and show deliveries that failed for good",
     long_about = "A delivery that failed for good is kept as a dead letter, with its event and every \
                   attempt, also after a restart and after its trigger was deleted.",
     after_help = "Examples:
@@ -405,6 +410,7 @@ pub(crate) enum DeadLetters {
 
 #[derive(Debug, Args)]
 #[command(
+    about = "Look into a data folder, also of a node that runs or crashed",
     long_about = "Reads a data folder. Nothing is locked or changed, so it is safe beside a running \
                   node and on what a crash left behind."
 )]
@@ -456,10 +462,13 @@ pub(crate) enum LogCommand {
 }
 
 #[derive(Debug, Args)]
-#[command(after_help = "Examples:
+#[command(
+    about = "Print a completion script for a shell",
+    after_help = "Examples:
   weft completion bash > ~/.local/share/bash-completion/completions/weft
   weft completion zsh > ~/.zfunc/_weft
-  weft completion fish > ~/.config/fish/completions/weft.fish")]
+  weft completion fish > ~/.config/fish/completions/weft.fish"
+)]
 pub(crate) struct CompletionArgs {
     /// The shell
     pub(crate) shell: clap_complete::Shell,

@@ -103,11 +103,15 @@ pub(crate) fn span(seconds: f64) -> String {
     }
     let whole = seconds as u64;
     let (days, hours, minutes) = (whole / 86_400, whole / 3_600 % 24, whole / 60 % 60);
+    let two = |large: u64, unit: char, small: u64, rest: char| match small {
+        0 => format!("{large}{unit}"),
+        _ => format!("{large}{unit} {small}{rest}"),
+    };
     match (days, hours, minutes) {
         (0, 0, 0) => format!("{whole}s"),
-        (0, 0, _) => format!("{minutes}m {}s", whole % 60),
-        (0, _, _) => format!("{hours}h {minutes}m"),
-        _ => format!("{days}d {hours}h"),
+        (0, 0, _) => two(minutes, 'm', whole % 60, 's'),
+        (0, _, _) => two(hours, 'h', minutes, 'm'),
+        _ => two(days, 'd', hours, 'h'),
     }
 }
 

@@ -11,19 +11,22 @@ use axum::extract::State as Shared;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use broker::destination::ANSWER_CLASSES;
-use broker::histogram::{BOUNDS_SECONDS, Histogram};
 use broker::report::{DestinationReport, Report, TriggerReport};
 use journal::{Stats, Usage};
 use prometheus_client::collector::Collector;
-use prometheus_client::encoding::{DescriptorEncoder, MetricEncoder, text};
+use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::metrics::MetricType;
 use prometheus_client::registry::Registry;
 
 use crate::admin::State;
 use crate::admin::api::{dead, merged, report};
+use crate::admin::series::{Encoder, counter, counters, gauge, gauges, histograms};
 use crate::node::health::reason;
 
 const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+/// The label of what was counted for triggers that are no more. No name has brackets.
+const GONE: &str = "(deleted)";
 
 /// What one scrape shows.
 #[derive(Debug)]
@@ -49,11 +52,8 @@ pub(crate) async fn scrape(Shared(state): Shared<State>) -> Response {
         Ok(report) => report,
         Err(problem) => return problem.into_response(),
     };
-    let mut registry = Registry::default();
-    registry.register_collector(Box::new(collect(&state, report)));
-    let mut body = String::new();
-    match text::encode(&mut body, &registry) {
-        Ok(()) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response(),
+    match encode(collect(&state, report)) {
+        Ok(body) => ([(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response(),
         // Writing to a String doesn't fail.
         Err(error) => crate::admin::problem::Problem::new(
             axum::http::StatusCode::INTERNAL_SERVER_ERROR,
@@ -61,6 +61,14 @@ pub(crate) async fn scrape(Shared(state): Shared<State>) -> Response {
         )
         .into_response(),
     }
+}
+
+fn encode(scrape: Scrape) -> Result<String, fmt::Error> {
+    let mut registry = Registry::default();
+    registry.register_collector(Box::new(scrape));
+    let mut body = String::new();
+    text::encode(&mut body, &registry)?;
+    Ok(body)
 }
 
 fn collect(state: &State, report: Report) -> Scrape {
@@ -117,8 +125,6 @@ impl Collector for Scrape {
         self.reached(&mut encoder)
     }
 }
-
-type Encoder<'a> = DescriptorEncoder<'a>;
 
 impl Scrape {
     fn node(&self, encoder: &mut Encoder<'_>) -> fmt::Result {
@@ -378,14 +384,16 @@ impl Scrape {
             "Deliveries waiting to be tried again",
             level(|t| f64::from(t.lane.parked)),
         )?;
-        let attempts = all().flat_map(|(name, trigger)| {
-            let tally = &trigger.lane.tally;
-            let failed = tally.failed;
-            [
-                ("succeeded", tally.attempts.saturating_sub(failed)),
-                ("failed", failed),
-            ]
-            .map(|(outcome, count)| ([("trigger", name), ("outcome", outcome)], count))
+        // Lanes that are no more count on in a series of their own, so that sums never go back.
+        let retired = (GONE, &self.report.retired);
+        let retired = std::iter::once(retired).filter(|(_, tally)| tally.attempts > 0);
+        let tallies = all()
+            .map(|(name, trigger)| (name, &trigger.lane.tally))
+            .chain(retired);
+        let attempts = tallies.flat_map(|(name, tally)| {
+            let succeeded = tally.attempts.saturating_sub(tally.failed);
+            [("succeeded", succeeded), ("failed", tally.failed)]
+                .map(|(outcome, count)| ([("trigger", name), ("outcome", outcome)], count))
         });
         counters(
             encoder,
@@ -464,76 +472,164 @@ impl Scrape {
     }
 }
 
-fn counter(encoder: &mut Encoder<'_>, name: &str, help: &str, value: u64) -> fmt::Result {
-    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-    metric.encode_counter::<[(&str, &str); 0], _, f64>(&value, None)
-}
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
 
-fn gauge(encoder: &mut Encoder<'_>, name: &str, help: &str, value: f64) -> fmt::Result {
-    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-    metric.encode_gauge(&value)
-}
+    use broker::books::Book;
+    use broker::lane::Tally;
+    use broker::report::{BrokerReport, LaneReport, LogReport};
+    use expect_test::expect;
+    use journal::{Offset, WallTime};
+    use triggers::{BrokerName, TriggerName};
 
-/// A family of counters; nothing at all when it has no series.
-fn counters<'a, const N: usize>(
-    encoder: &mut Encoder<'_>,
-    name: &str,
-    help: &str,
-    series: impl IntoIterator<Item = ([(&'a str, &'a str); N], u64)>,
-) -> fmt::Result {
-    let mut series = series.into_iter().peekable();
-    if series.peek().is_none() {
-        return Ok(());
-    }
-    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Counter)?;
-    for (labels, value) in series {
-        let mut one: MetricEncoder<'_> = metric.encode_family(&labels)?;
-        one.encode_counter::<[(&str, &str); 0], _, f64>(&value, None)?;
-    }
-    Ok(())
-}
+    use broker::histogram::Histogram;
 
-/// A family of gauges; nothing at all when it has no series.
-fn gauges<'a, const N: usize>(
-    encoder: &mut Encoder<'_>,
-    name: &str,
-    help: &str,
-    series: impl IntoIterator<Item = ([(&'a str, &'a str); N], f64)>,
-) -> fmt::Result {
-    let mut series = series.into_iter().peekable();
-    if series.peek().is_none() {
-        return Ok(());
-    }
-    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Gauge)?;
-    for (labels, value) in series {
-        metric.encode_family(&labels)?.encode_gauge(&value)?;
-    }
-    Ok(())
-}
+    use super::*;
 
-fn histograms(
-    encoder: &mut Encoder<'_>,
-    name: &str,
-    help: &str,
-    destinations: &[DestinationReport],
-    of: fn(&DestinationReport) -> &Histogram,
-) -> fmt::Result {
-    if destinations.is_empty() {
-        return Ok(());
+    fn trigger() -> TriggerReport {
+        let mut dead = [0; 9];
+        dead[0] = 2;
+        TriggerReport {
+            name: TriggerName::new("shop", "billing"),
+            number: 2,
+            uid: [0; 16],
+            broker: BrokerName::new("shop", "default"),
+            subscriber: "http://f/".into(),
+            dead_letter_sink: None,
+            not_ready: None,
+            detached: None,
+            book: Book {
+                matched: 10,
+                delivered: 7,
+                dead,
+                cancelled: 0,
+                owed: 1,
+            },
+            forward: None,
+            lane: LaneReport {
+                number: 2,
+                tally: Tally {
+                    attempts: 9,
+                    failed: 2,
+                    ..Tally::default()
+                },
+                waiting: 0,
+                in_flight: 1,
+                parked: 0,
+                oldest: Some(WallTime(8_000)),
+            },
+            dead_letters: 2,
+        }
     }
-    let mut metric = encoder.encode_descriptor(name, help, None, MetricType::Histogram)?;
-    for destination in destinations {
-        let histogram = of(destination);
-        let bounds = BOUNDS_SECONDS.iter().copied().chain([f64::MAX]);
-        let buckets: Vec<(f64, u64)> = bounds.zip(histogram.buckets).collect();
-        metric
-            .encode_family(&[("destination", &*destination.key)])?
-            .encode_histogram::<[(&str, &str); 0]>(
-                histogram.sum_seconds,
-                histogram.count(),
-                &buckets,
-                None,
-            )?;
+
+    #[test]
+    fn a_scrape_has_the_series_of_what_has_traffic() {
+        let mut seconds = Histogram::default();
+        seconds.record(Duration::from_millis(2));
+        seconds.record(Duration::from_secs(1_000));
+        let destination = DestinationReport {
+            key: "http://f/".into(),
+            in_flight: 1,
+            lanes: 1,
+            attempt_seconds: seconds.clone(),
+            end_to_end_seconds: seconds,
+            answers: [7, 0, 0, 2, 0, 0],
+        };
+        let report = Report {
+            brokers: vec![BrokerReport {
+                name: BrokerName::new("shop", "default"),
+                number: 1,
+                detached: None,
+                triggers: 1,
+                stored: 10,
+            }],
+            triggers: vec![trigger()],
+            destinations: vec![destination.clone()],
+            books: trigger().book,
+            forwards: Book::default(),
+            retired: Tally::default(),
+            log: LogReport {
+                end: Offset(20),
+                ..LogReport::default()
+            },
+        };
+        let scrape = Scrape {
+            triggers: vec![trigger()],
+            destinations: vec![destination],
+            sources: Vec::new(),
+            stats: Stats::default(),
+            usage: Usage {
+                bytes_used: 1,
+                bytes_spare: 0,
+                bytes_max: 2,
+                disk_free: None,
+            },
+            segments: 1,
+            ready: true,
+            dead_letters: 2,
+            spans_dropped: Some(0),
+            now: WallTime(10_500),
+            uptime_seconds: 1.5,
+            report,
+        };
+        let text = encode(scrape).unwrap();
+        let series = |line: &&str| !line.starts_with('#') && !line.contains("_bucket");
+        let shown: Vec<&str> = text.lines().filter(series).collect();
+        expect![[r#"
+            weft_build{version="0.1.0"} 1.0
+            weft_ready 1.0
+            weft_uptime_seconds 1.5
+            weft_triggers 1.0
+            weft_brokers 1.0
+            weft_books_balanced 1.0
+            weft_spans_dropped_total 0
+            weft_ingest_events_total{result="stored"} 0
+            weft_ingest_bytes_total 0
+            weft_ingest_requests_total{code="2xx"} 0
+            weft_ingest_requests_total{code="4xx"} 0
+            weft_ingest_requests_total{code="5xx"} 0
+            weft_stored_events_total{broker="shop/default"} 10
+            weft_log_frames_total 0
+            weft_log_records_total 0
+            weft_log_written_bytes_total 0
+            weft_log_sync_seconds_sum 0.0
+            weft_log_sync_seconds_count 0
+            weft_log_segments 1.0
+            weft_log_used_bytes 1.0
+            weft_log_max_bytes 2.0
+            weft_log_offset{which="start"} 0.0
+            weft_log_offset{which="end"} 20.0
+            weft_log_offset{which="routed"} 0.0
+            weft_matched_total{trigger="shop/billing"} 10
+            weft_delivered_total{trigger="shop/billing"} 7
+            weft_cancelled_total{trigger="shop/billing"} 0
+            weft_dead_total{trigger="shop/billing",cause="exhausted"} 2
+            weft_owed{trigger="shop/billing"} 1.0
+            weft_oldest_owed_seconds{trigger="shop/billing"} 2.5
+            weft_inflight{trigger="shop/billing"} 1.0
+            weft_parked{trigger="shop/billing"} 0.0
+            weft_delivery_attempts_total{trigger="shop/billing",outcome="succeeded"} 7
+            weft_delivery_attempts_total{trigger="shop/billing",outcome="failed"} 2
+            weft_replies_total{trigger="shop/billing"} 0
+            weft_replies_ignored_total{trigger="shop/billing"} 0
+            weft_dead_letters 2.0
+            weft_delivery_duration_seconds_sum{destination="http://f/"} 1000.002
+            weft_delivery_duration_seconds_count{destination="http://f/"} 2
+            weft_end_to_end_seconds_sum{destination="http://f/"} 1000.002
+            weft_end_to_end_seconds_count{destination="http://f/"} 2
+            weft_destination_answers_total{destination="http://f/",class="2xx"} 7
+            weft_destination_answers_total{destination="http://f/",class="5xx"} 2
+            weft_destination_inflight{destination="http://f/"} 1.0"#]].assert_eq(&shown.join("\n"));
+        let last = text
+            .lines()
+            .filter(|line| line.contains("end_to_end_seconds_bucket"))
+            .next_back();
+        let last = last.unwrap();
+        assert!(
+            last.contains(r#"le="+Inf""#) && last.ends_with(" 2"),
+            "{last}"
+        );
+        assert!(text.ends_with("# EOF\n"));
     }
-    Ok(())
 }

@@ -6,6 +6,7 @@ pub(crate) mod guard;
 pub(crate) mod idle;
 pub(crate) mod metrics;
 pub(crate) mod problem;
+mod series;
 pub(crate) mod views;
 
 use std::net::{SocketAddr, TcpListener};

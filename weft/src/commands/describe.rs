@@ -173,7 +173,7 @@ mod tests {
             Dead letters  3, see `weft dead-letters list --trigger shop/billing`
 
             Terms
-              retry        until the event is 1d 0h old
+              retry        until the event is 1d old
               backoff      exponential, from 0.2 s up to 300 s, up to half as much again
               timeout      30 s
               retry-after  heeded up to 300 s
@@ -185,7 +185,8 @@ mod tests {
               kind: Trigger
               spec:
                 broker: default
-        "#]].assert_eq(&trigger(&detail));
+        "#]]
+        .assert_eq(&trigger(&detail));
     }
 
     #[test]

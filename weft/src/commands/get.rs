@@ -281,7 +281,8 @@ pub(crate) mod tests {
         "#]].assert_eq(&triggers(&[trigger("billing"), gone, stray]));
         expect![[r#"
             no triggers; put a Trigger into the folder that `weft run` watches
-        "#]].assert_eq(&triggers(&[]));
+        "#]]
+        .assert_eq(&triggers(&[]));
     }
 
     #[test]
@@ -310,6 +311,7 @@ pub(crate) mod tests {
         expect![[r#"
             NAMESPACE  NAME     STATE  TRIGGERS  STORED  URL
             shop       default  ready         2  12,345  http://127.0.0.1:8080/shop/default
-        "#]].assert_eq(&brokers(&[broker]));
+        "#]]
+        .assert_eq(&brokers(&[broker]));
     }
 }

@@ -47,7 +47,7 @@ impl Banner<'_> {
             None => row(
                 "data",
                 format!(
-                    "IN MEMORY, NOTHING SURVIVES THE END OF THIS PROCESS  at most {}",
+                    "IN MEMORY: NOTHING SURVIVES THE END OF THIS PROCESS (at most {})",
                     size(self.bytes_max)
                 ),
             ),

@@ -27,6 +27,8 @@ use crate::telemetry::otlp;
 const INGEST_BYTES_MAX: usize = 64 << 20;
 /// How long a node whose log has stopped still answers: nothing can be saved any more.
 const FAULT_GRACE: Duration = Duration::from_millis(300);
+/// How long a stopping node asks itself what is owed.
+const REPORT_TIMEOUT: Duration = Duration::from_millis(200);
 /// How long threads may take to end after the log was closed.
 const JOIN_GRACE: Duration = Duration::from_secs(2);
 
@@ -202,7 +204,7 @@ pub(crate) async fn serve(settings: Settings, loaded: Loaded) -> Result<(), Fail
         End::Asked(_) if closed => {
             match owed {
                 Some(owed) if owed > 0 => out::line(format_args!(
-                    "stopped; {} deliveries are owed and go on at the next start",
+                    "stopped; what is owed ({} deliveries when the drain began) goes on at the next start",
                     crate::table::count(owed)
                 )),
                 _ => out::line("stopped"),

@@ -14,7 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use broker::Engine;
-use triggers::files::{DEPTH_MAX, FILES_MAX};
+use triggers::files::{self, DEPTH_MAX, FILES_MAX, File, FolderError};
 use triggers::{Catalog, Change, Kind, Report};
 
 use crate::exit::Failure;
@@ -161,7 +161,7 @@ impl Watch {
         let dirs = self.dirs.clone();
         let mut catalog = std::mem::take(&mut self.catalog);
         let read = tokio::task::spawn_blocking(move || {
-            let result = triggers::files::read(&dirs).map(|files| {
+            let result = read(dirs).map(|files| {
                 let change = catalog.reload(files);
                 let (lowered, further) = lowered(&catalog);
                 let report = change.report(further);
@@ -174,7 +174,8 @@ impl Watch {
         let (change, lowered, report) = match result {
             Ok(read) => read,
             Err(error) => {
-                // A checkout takes folders away and puts them back: nothing is gone by that.
+                // A checkout takes folders away and puts them back, a mount may be late: a
+                // folder that isn't there says nothing about what was in it.
                 let failure: Failure = folder(error);
                 self.say(format!(
                     "{}; what was loaded stays in force",
@@ -211,7 +212,7 @@ impl Watch {
         }
         if report.is_clean() {
             if !self.said.is_empty() {
-                out::line("no problems any more");
+                out::line(format_args!("no problems any more: {}", report.counts));
             }
             self.said.clear();
         } else {
@@ -225,6 +226,22 @@ impl Watch {
         if self.said != text {
             out::line(&text);
             self.said = text;
+        }
+    }
+}
+
+/// Reads the folders. One that is there and holds no YAML any more is empty, which is no error
+/// while a node runs: what was in it has vanished.
+fn read(mut dirs: Vec<PathBuf>) -> Result<Vec<File>, FolderError> {
+    loop {
+        match files::read(&dirs) {
+            Err(FolderError::Empty { path }) => {
+                dirs.retain(|dir| *dir != path);
+                if dirs.is_empty() {
+                    return Ok(Vec::new());
+                }
+            }
+            result => return result,
         }
     }
 }
