@@ -62,7 +62,7 @@ pub(crate) fn run(options: &Options, quick: bool) -> io::Result<bool> {
         let mut round = Round::new();
         for recipe in &recipes {
             let load = process::load_average();
-            match trial::run(&setup, recipe) {
+            match trial::run(&setup, recipe, number) {
                 Ok(row) => {
                     let rate = row
                         .rate
@@ -147,13 +147,7 @@ fn recipes(options: &Options, quick: bool) -> io::Result<Vec<Recipe>> {
 fn setup(options: &Options, quick: bool, recipes: &[Recipe]) -> io::Result<Setup> {
     let program = env::current_exe()?;
     let beside = program.parent().unwrap_or(Path::new("."));
-    let data_dir = match &options.data_dir {
-        Some(folder) => folder.clone(),
-        None => beside.join("../bench-data"),
-    };
-    fs::create_dir_all(&data_dir)?;
-    let data_dir = data_dir.canonicalize()?;
-    refuse_memory(&data_dir)?;
+    let data_dir = data_dir(options.data_dir.as_deref())?;
     let needs_weft = recipes.iter().any(|recipe| recipe.server == Server::Weft);
     let weft = match &options.weft {
         Some(weft) => Some(weft.canonicalize()?),
@@ -207,6 +201,17 @@ fn build_weft(beside: &Path) -> io::Result<Option<PathBuf>> {
     }
     let weft = beside.join("weft");
     Ok(weft.is_file().then_some(weft))
+}
+
+/// The folder for servers' data, made if need be: `wanted`, or `bench-data` in the target folder.
+pub(crate) fn data_dir(wanted: Option<&Path>) -> io::Result<PathBuf> {
+    let program = env::current_exe()?;
+    let beside = program.parent().unwrap_or(Path::new("."));
+    let folder = wanted.map_or_else(|| beside.join("../bench-data"), Path::to_path_buf);
+    fs::create_dir_all(&folder)?;
+    let folder = folder.canonicalize()?;
+    refuse_memory(&folder)?;
+    Ok(folder)
 }
 
 /// A log in memory proves nothing about durability, and looks fast.

@@ -9,6 +9,8 @@ mod by_hand;
 mod calls;
 mod folder;
 mod gates;
+mod guard;
+mod micro;
 mod out;
 mod process;
 mod prototypes;
@@ -37,10 +39,15 @@ enum Bench {
     All(all::Options),
     /// One short round of every row: numbers to look at, not to quote.
     Quick(all::Options),
+    /// What single steps cost: decoding, encoding, matching, appending to the journal.
+    Micro(micro::Options),
     /// Sends events to a server that is already there.
     Load(by_hand::LoadOptions),
     /// Receives events, promptly, slowly or not at all.
     Sink(by_hand::SinkOptions),
+    /// Becomes another program, on one core and not outliving its parent.
+    #[command(hide = true)]
+    Guarded(guard::Options),
     /// Runs a prototype until it is ended.
     #[command(subcommand)]
     Prototype(prototypes::Prototype),
@@ -50,8 +57,10 @@ fn main() -> ExitCode {
     let done = match Bench::parse() {
         Bench::All(options) => all::run(&options, false),
         Bench::Quick(options) => all::run(&options, true),
+        Bench::Micro(options) => micro::run(&options).map(|()| true),
         Bench::Load(options) => by_hand::load(&options).map(|()| true),
         Bench::Sink(options) => by_hand::sink(&options).map(|()| true),
+        Bench::Guarded(options) => Err(guard::run(&options)),
         Bench::Prototype(prototype) => prototypes::run(prototype).map(|()| true),
     };
     match done {

@@ -1,4 +1,4 @@
-//! A server under test: started on its own core, watched, and ended by its id.
+//! A server under test: started, watched, and ended by its id.
 //!
 //! It says on its standard output where it listens (`ingress  http://…`), Weft also where its
 //! admin side is; both prototypes and Weft name their durability class. Whatever happens, dropping
@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -34,14 +34,16 @@ const CLASSES: [&str; 4] = ["direct+fdatasync", "buffered+fdatasync", "memory", 
 /// Why a server could not be measured.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum Failure {
-    #[error("{command} did not start: {error}")]
-    Spawn { command: String, error: io::Error },
-    #[error("{command} printed no ingress address within {} s; see {}", START_MAX.as_secs(), log.display())]
-    Silent { command: String, log: PathBuf },
-    #[error("{command} was not ready within {} s; see {}", START_MAX.as_secs(), log.display())]
-    NotReady { command: String, log: PathBuf },
-    #[error("{command} did not stop within {} s of SIGTERM and was killed", STOP_MAX.as_secs())]
-    Stubborn { command: String },
+    #[error("it did not start: {0}")]
+    Spawn(io::Error),
+    #[error("it ended ({status}) before it was ready; see {}", log.display())]
+    Ended { status: ExitStatus, log: PathBuf },
+    #[error("it printed no ingress address within {} s; see {}", START_MAX.as_secs(), log.display())]
+    Silent { log: PathBuf },
+    #[error("it was not ready within {} s; see {}", START_MAX.as_secs(), log.display())]
+    NotReady { log: PathBuf },
+    #[error("it did not stop within {} s of SIGTERM and was killed", STOP_MAX.as_secs())]
+    Stubborn,
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -56,8 +58,7 @@ pub(crate) struct Subject {
     pub(crate) admin: Option<SocketAddr>,
     /// What its 202 rests on, in its own words.
     pub(crate) class: String,
-    name: String,
-    _lines: Receiver<String>,
+    lines: Receiver<String>,
 }
 
 /// Milliseconds added to each sync of a server, from outside it.
@@ -69,7 +70,7 @@ pub(crate) struct SyncDelay(pub(crate) Duration);
 
 impl SyncDelay {
     /// `command`, run under the tracer.
-    fn wrap(self, command: &Command) -> Command {
+    pub(crate) fn wrap(self, command: &Command) -> Command {
         let mut wrapped = Command::new("strace");
         wrapped.args(["-f", "-qq", "--seccomp-bpf", "-o", "/dev/null"]);
         wrapped.args(["-e", "trace=fdatasync,fsync", "-e"]);
@@ -98,54 +99,32 @@ impl SyncDelay {
 }
 
 impl Subject {
-    /// Starts `command` on `core` and waits until it says where it listens and is ready.
+    /// Starts `command` and waits until it says where it listens and is ready.
     ///
-    /// Its standard error goes to the file `log`.
-    pub(crate) fn start(
-        command: &Command,
-        core: Option<usize>,
-        delay: Option<SyncDelay>,
-        log: &Path,
-    ) -> Result<Self, Failure> {
-        let name = command.get_program().to_string_lossy().into_owned();
-        let mut command = match delay {
-            Some(delay) => delay.wrap(command),
-            None => {
-                let mut plain = Command::new(command.get_program());
-                plain.args(command.get_args());
-                plain
-            }
-        };
+    /// With `traced` the command is a tracer, and the server its only child. Standard error goes
+    /// to the file `log`.
+    pub(crate) fn start(mut command: Command, traced: bool, log: &Path) -> Result<Self, Failure> {
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(File::create(log)?);
-        let mut child = spawn_on(command, core).map_err(|error| Failure::Spawn {
-            command: name.clone(),
-            error,
-        })?;
-        let id = Pid::from_child(&child);
-        let lines = child.stdout.take().map(read_lines);
-        let Some(lines) = lines else {
-            end(&mut child, id)?;
-            return Err(Failure::Silent {
-                command: name,
-                log: log.into(),
-            });
+        let mut child = command.spawn().map_err(Failure::Spawn)?;
+        let pid = Pid::from_child(&child);
+        let Some(output) = child.stdout.take() else {
+            end(&mut child, pid)?;
+            return Err(Failure::Silent { log: log.into() });
         };
         let mut subject = Self {
             child,
-            pid: id,
+            pid,
             ingress: SocketAddr::from(([127, 0, 0, 1], 0)),
             admin: None,
             class: "?".into(),
-            name,
-            _lines: lines,
+            lines: read_lines(output),
         };
         subject.listen(log)?;
-        if delay.is_some() {
-            // The tracer's only child is the server.
-            subject.pid = process::children(id).first().copied().unwrap_or(id);
+        if traced {
+            subject.pid = process::children(pid).first().copied().unwrap_or(pid);
         }
         Ok(subject)
     }
@@ -153,10 +132,6 @@ impl Subject {
     /// Reads what it prints until an ingress address is known and it answers there.
     fn listen(&mut self, log: &Path) -> Result<(), Failure> {
         let deadline = Instant::now() + START_MAX;
-        let silent = || Failure::Silent {
-            command: self.name.clone(),
-            log: log.into(),
-        };
         let mut ingress = None;
         loop {
             // Once the first address is known, more may follow, but not for long.
@@ -166,7 +141,7 @@ impl Subject {
                 Instant::now() + LOOK_EVERY
             };
             match self
-                ._lines
+                .lines
                 .recv_timeout(patience.saturating_duration_since(Instant::now()))
             {
                 Ok(line) => match announced(&line) {
@@ -176,14 +151,24 @@ impl Subject {
                     None => {}
                 },
                 Err(RecvTimeoutError::Timeout) if ingress.is_some() => break,
-                Err(_) => return Err(silent()),
+                Err(RecvTimeoutError::Timeout) => return Err(Failure::Silent { log: log.into() }),
+                Err(RecvTimeoutError::Disconnected) => {
+                    let status = self.child.wait()?;
+                    return Err(Failure::Ended {
+                        status,
+                        log: log.into(),
+                    });
+                }
             }
         }
-        self.ingress = ingress.ok_or_else(silent)?;
+        self.ingress = ingress.ok_or_else(|| Failure::Silent { log: log.into() })?;
         while get(self.ingress, "/readyz").is_none_or(|(status, _)| status == 503) {
             if deadline < Instant::now() {
-                return Err(Failure::NotReady {
-                    command: self.name.clone(),
+                return Err(Failure::NotReady { log: log.into() });
+            }
+            if let Some(status) = self.child.try_wait()? {
+                return Err(Failure::Ended {
+                    status,
                     log: log.into(),
                 });
             }
@@ -202,9 +187,7 @@ impl Subject {
         if end(&mut self.child, self.pid)? {
             Ok(())
         } else {
-            Err(Failure::Stubborn {
-                command: self.name.clone(),
-            })
+            Err(Failure::Stubborn)
         }
     }
 }
@@ -237,21 +220,6 @@ fn end(child: &mut Child, pid: Pid) -> io::Result<bool> {
         thread::sleep(LOOK_EVERY);
     }
     Ok(true)
-}
-
-/// Starts `command` from a thread of its own, whose core the child inherits.
-fn spawn_on(mut command: Command, core: Option<usize>) -> io::Result<Child> {
-    thread::scope(|scope| {
-        let spawning = scope.spawn(move || {
-            if let Some(core) = core {
-                process::pin(core)?;
-            }
-            command.spawn()
-        });
-        spawning
-            .join()
-            .unwrap_or_else(|_| Err(io::Error::other("the spawning thread panicked")))
-    })
 }
 
 /// Hands on each line; reads to the end also when nobody listens, so that the writer never waits.
@@ -372,14 +340,13 @@ mod tests {
 
     #[test]
     fn a_server_that_ends_at_once_is_a_failure_that_names_its_log() {
-        let log = std::env::temp_dir().join(format!("weft-bench-{}.log", std::process::id()));
-        let failure = Subject::start(&Command::new("true"), None, None, &log)
+        let folder = tempfile::tempdir().unwrap();
+        let log = folder.path().join("stderr.txt");
+        let failure = Subject::start(Command::new("false"), false, &log)
             .err()
             .unwrap();
-        std::fs::remove_file(&log).unwrap();
-        assert!(
-            failure.to_string().contains("printed no ingress address"),
-            "{failure}"
-        );
+        let log = log.display();
+        let expected = format!("it ended (exit status: 1) before it was ready; see {log}");
+        assert_eq!(failure.to_string(), expected);
     }
 }

@@ -11,6 +11,7 @@ use hdrhistogram::Histogram;
 use rustix::process::Pid;
 
 use crate::folder::{self, Wanted};
+use crate::guard;
 use crate::process::{self, Memory};
 use crate::recipe::{Functions, Measure, Recipe, SLOW, Server};
 use crate::rig::{Load, Pace, Rig, Seen};
@@ -80,11 +81,10 @@ pub(crate) struct Row {
     pub(crate) blemishes: Vec<String>,
 }
 
-/// Runs `recipe` once.
-pub(crate) fn run(setup: &Setup, recipe: &Recipe) -> Result<Row, Failure> {
-    let place = setup
-        .data_dir
-        .join(format!("{}-{}", recipe.name, std::process::id()));
+/// Runs `recipe` once, as part of the round of that number.
+pub(crate) fn run(setup: &Setup, recipe: &Recipe, round: usize) -> Result<Row, Failure> {
+    let name = format!("{}-{}-{round}", recipe.name, std::process::id());
+    let place = setup.data_dir.join(name);
     fs::create_dir_all(&place)?;
     let row = run_in(&place, setup, recipe);
     // What a failed server wrote is what explains the failure.
@@ -98,10 +98,14 @@ fn run_in(place: &Path, setup: &Setup, recipe: &Recipe) -> Result<Row, Failure> 
     let mut rig = Rig::new()?;
     let ports = open_ports(&mut rig, recipe.functions)?;
     let command = command(place, setup, recipe, &mut rig, &ports)?;
-    let traced = setup.tracer && !recipe.sync_delay.is_zero();
-    let delay = traced.then_some(SyncDelay(recipe.sync_delay));
     let core = setup.cores.map(|(server, _)| server);
-    let subject = Subject::start(&command, core, delay, &place.join("stderr.txt"))?;
+    let mut command = guard::guarded(&command, core)?;
+    let traced = setup.tracer && !recipe.sync_delay.is_zero();
+    if traced {
+        // The server goes with the tracer, and the tracer with us.
+        command = guard::guarded(&SyncDelay(recipe.sync_delay).wrap(&command), core)?;
+    }
+    let subject = Subject::start(command, traced, &place.join("stderr.txt"))?;
     let pid = subject.pid;
     let mut row = Row {
         class: subject.class.clone(),

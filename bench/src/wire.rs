@@ -91,7 +91,8 @@ fn decimal(out: &mut [u8], mut number: u64) {
     }
 }
 
-fn json(bytes: usize) -> Vec<u8> {
+/// `bytes` of JSON, a small order with a long note.
+pub(crate) fn json(bytes: usize) -> Vec<u8> {
     let mut data = br#"{"order":"A-1001","currency":"EUR","lines":[{"sku":"7"}],"note":""#.to_vec();
     let end = br#""}"#;
     let fill = bytes.saturating_sub(data.len() + end.len());

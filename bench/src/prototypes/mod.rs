@@ -54,10 +54,8 @@ pub(crate) enum Prototype {
     },
 }
 
-/// Runs one prototype until it is ended by a signal, or its parent ends.
+/// Runs one prototype until it is ended by a signal.
 pub(crate) fn run(prototype: Prototype) -> std::io::Result<()> {
-    // A driver that is killed must not leave a server behind.
-    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::KILL))?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_io()
         .build()?;
