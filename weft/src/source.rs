@@ -193,8 +193,8 @@ fn events(text: &Bytes, path: &Path) -> Result<Vec<Event>, Failure> {
         path.display().to_string()
     };
     let mut events = Vec::new();
-    let mut values = serde_json::Deserializer::from_slice(text).into_iter::<&RawValue>();
-    while let Some(value) = values.next() {
+    let values = serde_json::Deserializer::from_slice(text).into_iter::<&RawValue>();
+    for value in values {
         let value = value.map_err(|error| {
             usage(
                 format!(

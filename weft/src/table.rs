@@ -74,12 +74,20 @@ pub(crate) fn count(number: u64) -> String {
     let digits = number.to_string();
     let mut out = String::with_capacity(digits.len() + digits.len() / 3);
     for (index, digit) in digits.chars().enumerate() {
-        if index > 0 && (digits.len() - index) % 3 == 0 {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
             out.push(',');
         }
         out.push(digit);
     }
     out
+}
+
+/// A count with its noun: `1 delivery`, `2,000 deliveries`.
+pub(crate) fn many(number: u64, one: &str, more: &str) -> String {
+    match number {
+        1 => format!("1 {one}"),
+        _ => format!("{} {more}", count(number)),
+    }
 }
 
 /// A size in the largest binary unit that keeps at least one digit, as `1.5 GiB`.

@@ -2,6 +2,7 @@
 //! `openapi.json`, served at `/openapi.json`; a test holds the two together.
 
 pub(crate) mod api;
+pub(crate) mod convert;
 pub(crate) mod guard;
 pub(crate) mod idle;
 pub(crate) mod metrics;

@@ -13,7 +13,7 @@ use broker::records::{
 use journal::{Offset, OpenError, Stored, Verified};
 use serde_json::{Value, json};
 
-use crate::admin::api::{event_view, payload};
+use crate::admin::convert::{event_view, payload};
 use crate::cli::{LogCommand, LogCommandArgs, Output};
 use crate::exit::{Exit, Failure};
 use crate::format::{print, rfc3339};

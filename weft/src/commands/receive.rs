@@ -178,7 +178,11 @@ impl Function {
         {
             return self.reply(ty, number, &cause.as_ref());
         }
-        let mut response = plain(status, "");
+        let text = match status.is_success() {
+            true => String::new(),
+            false => format!("weft receive was told to answer {}\n", status.as_u16()),
+        };
+        let mut response = plain(status, &text);
         if let Some(after) = self.retry_after {
             response
                 .headers_mut()

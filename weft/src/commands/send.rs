@@ -89,7 +89,7 @@ async fn send(args: &SendArgs, source: Source) -> Result<(), Failure> {
     }
     shared.bar.finish_and_clear();
     let tally = shared.tally.take();
-    if !single || tally.unreachable.is_some() {
+    if !single {
         summary(&tally, total, started.elapsed());
     }
     if let Some(error) = tally.unreachable {

@@ -9,7 +9,7 @@ use journal::Recovered;
 use triggers::run::filter::Attribute;
 use triggers::{Filter, Lowered, Report};
 
-use crate::table::{count, size};
+use crate::table::{count, many, size};
 
 /// What the banner tells.
 pub(crate) struct Banner<'a> {
@@ -38,7 +38,7 @@ impl Banner<'_> {
             Some(data) => row(
                 "data",
                 format!(
-                    "{}  {}, at most {}",
+                    "{} ({}, at most {})",
                     data.display(),
                     self.class,
                     size(self.bytes_max)
@@ -80,15 +80,15 @@ impl Banner<'_> {
         } else {
             "recovered after a crash".to_owned()
         });
-        let mut held = vec![format!("{} owed", count(found.owed))];
+        let mut held = vec![format!(
+            "{} owed",
+            many(found.owed, "delivery", "deliveries")
+        )];
         if found.parked > 0 {
-            held.push(format!(
-                "{} of them wait to be tried again",
-                count(found.parked)
-            ));
+            held.push(format!("{} of them to be tried again", count(found.parked)));
         }
         if found.dead_letters > 0 {
-            held.push(format!("{} dead letters", count(found.dead_letters)));
+            held.push(many(found.dead_letters, "dead letter", "dead letters"));
         }
         lines.push(held.join(", "));
         if let Some(torn) = &recovered.torn {
@@ -187,5 +187,139 @@ impl Wants {
                 name => self.others.push((name.to_owned(), text)),
             },
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use expect_test::{Expect, expect};
+    use journal::{Cause, Damage, Offset, Torn};
+    use triggers::Catalog;
+    use triggers::files::File;
+
+    use super::*;
+    use crate::node::files::lowered;
+
+    const TRIGGER: &str = "\
+apiVersion: eventing.knative.dev/v1
+kind: Trigger
+metadata: {name: billing, namespace: shop}
+spec:
+  broker: default
+  filters: [{exact: {type: order.placed}}, {prefix: {source: /shop/}}, {exact: {region: eu}}]
+  subscriber: {uri: http://127.0.0.1:8081/}
+";
+
+    #[track_caller]
+    fn check(
+        yaml: &str,
+        change: impl FnOnce(&mut Recovered, &mut Found),
+        memory: bool,
+        expect: Expect,
+    ) {
+        let mut catalog = Catalog::default();
+        let file = File {
+            path: Arc::from("conf/a.yaml"),
+            text: Ok(yaml.to_owned()),
+        };
+        let change_of_files = catalog.reload(vec![file]);
+        let (lowered, further) = lowered(&catalog);
+        let mut recovered = Recovered {
+            start: Offset(0),
+            end: Offset(0),
+            clean: true,
+            torn: None,
+            damage: Vec::new(),
+            segments: 0,
+            bytes_scanned: 0,
+        };
+        let mut found = Found::default();
+        change(&mut recovered, &mut found);
+        let banner = Banner {
+            ingress: "127.0.0.1:8080".parse().unwrap(),
+            admin: "127.0.0.1:8090".parse().unwrap(),
+            data: (!memory).then_some(Path::new("weft-data")),
+            class: "direct+fdatasync",
+            bytes_max: 10 << 30,
+            workers: 2,
+            recovered: &recovered,
+            found: &found,
+            report: &change_of_files.report(further),
+            lowered: &lowered,
+            spans: None,
+        };
+        expect.assert_eq(&banner.render());
+    }
+
+    #[test]
+    fn a_first_start_says_where_things_are_and_how_to_send() {
+        check(TRIGGER, |_, _| {}, false, expect![[r#"
+            weft 0.1.0
+              ingress  http://127.0.0.1:8080
+              admin    http://127.0.0.1:8090
+              data     weft-data (direct+fdatasync, at most 10.0 GiB)
+              loaded   0 brokers, 1 trigger, 0 nodes from 1 file
+              workers  2
+
+            Send an event that trigger shop/billing wants:
+              weft send --to http://127.0.0.1:8080/shop/default --type order.placed --source /shop/example --attr region=eu --data '{"hello": "weft"}'
+              curl -i http://127.0.0.1:8080/shop/default -H 'ce-specversion: 1.0' -H 'ce-id: 1' -H 'ce-source: /shop/example' -H 'ce-type: order.placed' -H 'ce-region: eu' -H 'content-type: application/json' -d '{"hello": "weft"}'"#]]);
+    }
+
+    #[test]
+    fn memory_is_said_loudly_and_a_folder_without_a_ready_trigger_says_what_is_missing() {
+        let orphan = TRIGGER.replace("broker: default", "broker: typo");
+        check(&orphan, |_, _| {}, true, expect![[r#"
+            weft 0.1.0
+              ingress  http://127.0.0.1:8080
+              admin    http://127.0.0.1:8090
+              data     IN MEMORY: NOTHING SURVIVES THE END OF THIS PROCESS (at most 10.0 GiB)
+              loaded   0 brokers, 1 trigger, 0 nodes from 1 file
+              workers  2
+
+            1 problem in 1 file; in order: 0 brokers, 1 trigger, 0 nodes from 1 file
+              conf/a.yaml:1:1  Trigger shop/billing names the broker shop/typo, which does not exist (BrokerDoesNotExist), declare a Broker typo, or write broker: default
+              what was in force before stays in force
+
+            No trigger is ready yet: add one to the folder, it takes effect within a second."#]]);
+    }
+
+    #[test]
+    fn a_start_after_a_crash_says_what_was_found() {
+        let crash = |recovered: &mut Recovered, found: &mut Found| {
+            (recovered.end, recovered.clean) = (Offset(900), false);
+            recovered.torn = Some(Torn {
+                segment: 3,
+                position: 8192,
+                records: 12,
+            });
+            recovered.damage.push(Damage {
+                segment: 2,
+                position: 4096,
+                bytes: 64,
+                offsets: Offset(400)..Offset(401),
+                cause: Cause::Body,
+            });
+            (found.owed, found.parked, found.dead_letters) = (1_200, 7, 1);
+            found.lost.push(Offset(400)..Offset(401));
+        };
+        check(TRIGGER, crash, false, expect![[r#"
+            weft 0.1.0
+              ingress  http://127.0.0.1:8080
+              admin    http://127.0.0.1:8090
+              data     weft-data (direct+fdatasync, at most 10.0 GiB)
+              log      recovered after a crash
+              log      1,200 deliveries owed, 7 of them to be tried again, 1 dead letter
+              log      the last frame was torn or lost: 12 records, none of them acknowledged if it was the crash
+              log      DAMAGE segment 2 at byte 4096: body damaged, 64 bytes, 1 records (offsets 400 to 400)
+              log      LOST offsets 400 to 400
+              loaded   0 brokers, 1 trigger, 0 nodes from 1 file
+              workers  2
+
+            Send an event that trigger shop/billing wants:
+              weft send --to http://127.0.0.1:8080/shop/default --type order.placed --source /shop/example --attr region=eu --data '{"hello": "weft"}'
+              curl -i http://127.0.0.1:8080/shop/default -H 'ce-specversion: 1.0' -H 'ce-id: 1' -H 'ce-source: /shop/example' -H 'ce-type: order.placed' -H 'ce-region: eu' -H 'content-type: application/json' -d '{"hello": "weft"}'"#]]);
     }
 }

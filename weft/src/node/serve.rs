@@ -20,6 +20,7 @@ use crate::node::watch::{Look, Problems, Watch, apply};
 use crate::node::workers::{Door, Workers};
 use crate::out;
 use crate::signals::Stop;
+use crate::table::many;
 use crate::tasks::{OnEnd, Tasks};
 use crate::telemetry::otlp;
 
@@ -177,12 +178,13 @@ pub(crate) async fn serve(settings: Settings, loaded: Loaded) -> Result<(), Fail
     let stopping = async {
         let deadline = Instant::now() + grace;
         stop.send_replace(Some(deadline));
-        engine.drain(grace).await;
-        let report = tokio::time::timeout_at(deadline, engine.report()).await;
+        // Asked before the workers end, so that it can be said what goes on at the next start.
+        let report = tokio::time::timeout(REPORT_TIMEOUT, engine.report()).await;
         let owed = report
             .ok()
             .and_then(Result::ok)
             .map(|report| report.books.owed);
+        engine.drain(grace).await;
         let closed = tokio::time::timeout(FAULT_GRACE.max(grace), engine.close()).await;
         let until = Instant::now() + JOIN_GRACE.min(grace);
         while !(workers.ended() && journal.is_finished()) && Instant::now() < until {
@@ -204,8 +206,8 @@ pub(crate) async fn serve(settings: Settings, loaded: Loaded) -> Result<(), Fail
         End::Asked(_) if closed => {
             match owed {
                 Some(owed) if owed > 0 => out::line(format_args!(
-                    "stopped; what is owed ({} deliveries when the drain began) goes on at the next start",
-                    crate::table::count(owed)
+                    "stopped; at most {} owed, for the next start",
+                    many(owed, "delivery is", "deliveries are")
                 )),
                 _ => out::line("stopped"),
             }

@@ -1,4 +1,5 @@
 //! What the node says about itself beside metrics: logs to stderr, spans by OTLP.
 
+mod export;
 pub(crate) mod logs;
 pub(crate) mod otlp;

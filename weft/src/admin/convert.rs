@@ -1,0 +1,283 @@
+//! The engine's values in the API's words.
+
+use std::collections::BTreeMap;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use broker::WallTime;
+use broker::books::{Book, by_cause};
+use broker::dead_letters::Letter;
+use broker::histogram::{BOUNDS_SECONDS, Histogram};
+use broker::records::attempt::Attempt;
+use broker::records::envelope::Envelope;
+use broker::report::{DestinationReport, TriggerReport};
+use event::{EventRef, Mode};
+use triggers::{BackoffPolicy, Format, Replies, Terms};
+
+use crate::admin::views::{
+    AttemptView, BookView, DestinationView, EventHead, EventView, LetterView, Payload, StoredEvent,
+    TermsView, TriggerView,
+};
+use crate::format::rfc3339;
+
+pub(super) fn book(book: &Book) -> BookView {
+    BookView {
+        matched: book.matched,
+        delivered: book.delivered,
+        dead: dead(&book.dead)
+            .map(|(cause, count)| (cause.to_owned(), count))
+            .collect(),
+        cancelled: book.cancelled,
+        owed: book.owed,
+        balanced: book.balances(),
+    }
+}
+
+/// The dead by the word of their cause; causes without any are left out.
+pub(crate) fn dead(counts: &[u64; 9]) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+    by_cause(counts)
+        .map(|(cause, count)| (cause.word(), count))
+        .filter(|(_, count)| *count > 0)
+}
+
+pub(super) fn trigger_view(report: &TriggerReport, now: WallTime) -> TriggerView {
+    let lane = &report.lane;
+    TriggerView {
+        namespace: report.name.namespace().into(),
+        name: report.name.name().into(),
+        uid: uid(&report.uid),
+        broker: report.broker.to_string(),
+        ready: report.not_ready.is_none(),
+        reason: report.not_ready.map(|why| why.reason().into()),
+        detached: report.detached.map(rfc3339),
+        subscriber: report.subscriber.clone(),
+        dead_letter_sink: report.dead_letter_sink.clone(),
+        books: book(&report.book),
+        forward_books: report.forward.as_ref().map(book),
+        waiting: lane.waiting,
+        in_flight: lane.in_flight,
+        parked: lane.parked,
+        oldest_owed_seconds: lane.oldest.map(|oldest| now.since(oldest).as_secs_f64()),
+        attempts: lane.tally.attempts,
+        attempts_failed: lane.tally.failed,
+        replies: lane.tally.replies,
+        replies_ignored: lane.tally.replies_ignored,
+        dead_letters: report.dead_letters,
+    }
+}
+
+fn uid(uid: &[u8; 16]) -> String {
+    let mut text = String::with_capacity(36);
+    for (index, byte) in uid.iter().enumerate() {
+        if matches!(index, 4 | 6 | 8 | 10) {
+            text.push('-');
+        }
+        text.push_str(&format!("{byte:02x}"));
+    }
+    text
+}
+
+pub(super) fn terms(terms: &Terms) -> TermsView {
+    TermsView {
+        retry: terms.retry,
+        backoff_policy: match terms.backoff.policy {
+            BackoffPolicy::Linear => "linear".into(),
+            BackoffPolicy::Exponential => "exponential".into(),
+        },
+        backoff_delay_seconds: terms.backoff.delay.as_secs_f64(),
+        backoff_max_seconds: terms.backoff.max.as_secs_f64(),
+        jitter: terms.backoff.jitter,
+        timeout_seconds: terms.timeout.as_secs_f64(),
+        retry_after_max_seconds: terms.retry_after_max.as_secs_f64(),
+        max_event_age_seconds: terms.event_age_max.map(|age| age.as_secs_f64()),
+        max_in_flight: terms.max_in_flight,
+        replies: match terms.replies {
+            Replies::Lenient => "lenient".into(),
+            Replies::Strict => "strict".into(),
+        },
+        format: match terms.format {
+            Format::AsItCame => "as it came".into(),
+            Format::Json => "json".into(),
+            Format::Binary => "binary".into(),
+        },
+    }
+}
+
+/// A destination's reports of all workers as one.
+pub(crate) fn merged(reports: &[DestinationReport]) -> Vec<DestinationReport> {
+    let mut merged: BTreeMap<&str, DestinationReport> = BTreeMap::new();
+    for report in reports {
+        match merged.get_mut(&*report.key) {
+            None => {
+                merged.insert(&report.key, report.clone());
+            }
+            Some(all) => {
+                all.in_flight += report.in_flight;
+                all.lanes += report.lanes;
+                all.attempt_seconds.add(&report.attempt_seconds);
+                all.end_to_end_seconds.add(&report.end_to_end_seconds);
+                for (mine, theirs) in all.answers.iter_mut().zip(report.answers) {
+                    *mine += theirs;
+                }
+            }
+        }
+    }
+    merged.into_values().collect()
+}
+
+pub(super) fn destination(report: &DestinationReport) -> DestinationView {
+    let answers = broker::destination::ANSWER_CLASSES
+        .iter()
+        .zip(report.answers);
+    DestinationView {
+        address: report.key.to_string(),
+        triggers: report.lanes,
+        in_flight: report.in_flight,
+        attempts: report.attempt_seconds.count(),
+        answers: answers
+            .filter(|(_, count)| *count > 0)
+            .map(|(class, count)| ((*class).to_owned(), count))
+            .collect(),
+        p50_seconds: quantile(&report.attempt_seconds, 0.5),
+        p99_seconds: quantile(&report.attempt_seconds, 0.99),
+    }
+}
+
+/// The upper bound of the bucket that holds the quantile.
+fn quantile(histogram: &Histogram, share: f64) -> Option<f64> {
+    let wanted = (histogram.count() as f64 * share).ceil() as u64;
+    let mut seen = 0;
+    for (index, count) in histogram.buckets.iter().enumerate() {
+        seen += count;
+        if wanted > 0 && seen >= wanted {
+            return BOUNDS_SECONDS.get(index).or(BOUNDS_SECONDS.last()).copied();
+        }
+    }
+    None
+}
+
+pub(super) fn letter(letter: &Letter) -> LetterView {
+    let dead = &letter.dead;
+    let last = dead.attempts.last();
+    LetterView {
+        id: letter.id.0,
+        trigger: format!("{}/{}", dead.namespace, dead.name),
+        broker: dead.broker.clone(),
+        destination: dead.destination.clone(),
+        cause: dead.cause.word().into(),
+        at: rfc3339(dead.at),
+        attempts: dead.attempts.len(),
+        last_status: last.and_then(|attempt| attempt.status),
+        last_error: last
+            .filter(|last| !last.text.is_empty())
+            .map(|last| last.text.to_string()),
+        forwarded: dead.forwarded,
+        event: letter.event.as_ref().ok().map(|envelope| {
+            let event = envelope.event.as_ref();
+            EventHead {
+                id: event.id().into(),
+                source: event.source().into(),
+                ty: event.ty().into(),
+            }
+        }),
+    }
+}
+
+pub(super) fn stored(envelope: &Envelope) -> StoredEvent {
+    StoredEvent {
+        position: envelope.offset.0,
+        arrived: rfc3339(envelope.arrival),
+        hops: envelope.hops,
+        event: event_view(&envelope.event.as_ref()),
+    }
+}
+
+pub(crate) fn event_view(event: &EventRef<'_>) -> EventView {
+    EventView {
+        mode: match event.mode() {
+            Mode::Binary => "binary".into(),
+            Mode::Structured => "structured".into(),
+        },
+        attributes: event
+            .attributes()
+            .map(|(name, value)| (name.to_owned(), value.to_string()))
+            .collect(),
+        data: payload(&event.data_bytes()),
+    }
+}
+
+pub(crate) fn payload(bytes: &[u8]) -> Payload {
+    if bytes.is_empty() {
+        return Payload::default();
+    }
+    match std::str::from_utf8(bytes) {
+        Ok(text) => Payload {
+            text: Some(text.into()),
+            base64: None,
+        },
+        Err(_) => Payload {
+            text: None,
+            base64: Some(STANDARD.encode(bytes)),
+        },
+    }
+}
+
+pub(super) fn attempt((index, attempt): (usize, &Attempt)) -> AttemptView {
+    AttemptView {
+        number: index + 1,
+        started: rfc3339(attempt.started),
+        latency_ms: attempt.latency_ms,
+        verdict: attempt.verdict.word().into(),
+        status: attempt.status,
+        reason: attempt.text.to_string(),
+        body: payload(&attempt.body),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_quantile_is_its_buckets_bound() {
+        let mut histogram = Histogram::default();
+        assert_eq!(quantile(&histogram, 0.5), None);
+        (0..99).for_each(|_| histogram.record(Duration::from_micros(900)));
+        histogram.record(Duration::from_secs(4));
+        assert_eq!(quantile(&histogram, 0.5), Some(0.001));
+        assert_eq!(quantile(&histogram, 0.99), Some(0.001));
+        assert_eq!(quantile(&histogram, 1.0), Some(5.0));
+    }
+
+    #[test]
+    fn bytes_are_text_when_they_are() {
+        assert_eq!(payload(b"hi").text.as_deref(), Some("hi"));
+        assert_eq!(payload(&[0xff]).base64.as_deref(), Some("/w=="));
+        assert_eq!(uid(&[0xab; 16]), "abababab-abab-abab-abab-abababababab");
+    }
+
+    #[test]
+    fn workers_reports_of_a_destination_are_one() {
+        let report = |in_flight| {
+            let mut seconds = Histogram::default();
+            seconds.record(Duration::from_millis(1));
+            DestinationReport {
+                key: "http://127.0.0.1:8081/".into(),
+                in_flight,
+                lanes: 1,
+                attempt_seconds: seconds.clone(),
+                end_to_end_seconds: seconds,
+                answers: [1, 0, 0, 2, 0, 0],
+            }
+        };
+        let merged = merged(&[report(1), report(2)]);
+        assert_eq!(merged.len(), 1);
+        let view = destination(&merged[0]);
+        assert_eq!(
+            (view.in_flight, view.attempts, view.answers["5xx"]),
+            (3, 2, 4)
+        );
+    }
+}

@@ -1,0 +1,160 @@
+//! A scrape of a made-up report, as a whole.
+
+use std::time::Duration;
+
+use broker::books::Book;
+use broker::lane::Tally;
+use broker::report::{BrokerReport, LaneReport, LogReport};
+use expect_test::expect;
+use journal::{Offset, WallTime};
+use triggers::{BrokerName, TriggerName};
+
+use broker::histogram::Histogram;
+
+use super::*;
+
+fn trigger() -> TriggerReport {
+    let mut dead = [0; 9];
+    dead[0] = 2;
+    TriggerReport {
+        name: TriggerName::new("shop", "billing"),
+        number: 2,
+        uid: [0; 16],
+        broker: BrokerName::new("shop", "default"),
+        subscriber: "http://f/".into(),
+        dead_letter_sink: None,
+        not_ready: None,
+        detached: None,
+        book: Book {
+            matched: 10,
+            delivered: 7,
+            dead,
+            cancelled: 0,
+            owed: 1,
+        },
+        forward: None,
+        lane: LaneReport {
+            number: 2,
+            tally: Tally {
+                attempts: 9,
+                failed: 2,
+                ..Tally::default()
+            },
+            waiting: 0,
+            in_flight: 1,
+            parked: 0,
+            oldest: Some(WallTime(8_000)),
+        },
+        dead_letters: 2,
+    }
+}
+
+#[test]
+fn a_scrape_has_the_series_of_what_has_traffic() {
+    let mut seconds = Histogram::default();
+    seconds.record(Duration::from_millis(2));
+    seconds.record(Duration::from_secs(1_000));
+    let destination = DestinationReport {
+        key: "http://f/".into(),
+        in_flight: 1,
+        lanes: 1,
+        attempt_seconds: seconds.clone(),
+        end_to_end_seconds: seconds,
+        answers: [7, 0, 0, 2, 0, 0],
+    };
+    let report = Report {
+        brokers: vec![BrokerReport {
+            name: BrokerName::new("shop", "default"),
+            number: 1,
+            detached: None,
+            triggers: 1,
+            stored: 10,
+        }],
+        triggers: vec![trigger()],
+        destinations: vec![destination.clone()],
+        books: trigger().book,
+        forwards: Book::default(),
+        retired: Tally::default(),
+        log: LogReport {
+            end: Offset(20),
+            ..LogReport::default()
+        },
+    };
+    let scrape = Scrape {
+        triggers: vec![trigger()],
+        destinations: vec![destination],
+        sources: Vec::new(),
+        stats: Stats::default(),
+        usage: Usage {
+            bytes_used: 1,
+            bytes_spare: 0,
+            bytes_max: 2,
+            disk_free: None,
+        },
+        segments: 1,
+        ready: true,
+        dead_letters: 2,
+        spans_dropped: Some(0),
+        now: WallTime(10_500),
+        uptime_seconds: 1.5,
+        report,
+    };
+    let text = encode(scrape).unwrap();
+    let series = |line: &&str| !line.starts_with('#') && !line.contains("_bucket");
+    let shown: Vec<&str> = text.lines().filter(series).collect();
+    expect![[r#"
+        weft_build{version="0.1.0"} 1.0
+        weft_ready 1.0
+        weft_uptime_seconds 1.5
+        weft_triggers 1.0
+        weft_brokers 1.0
+        weft_books_balanced 1.0
+        weft_spans_dropped_total 0
+        weft_ingest_events_total{result="stored"} 0
+        weft_ingest_bytes_total 0
+        weft_ingest_requests_total{code="2xx"} 0
+        weft_ingest_requests_total{code="4xx"} 0
+        weft_ingest_requests_total{code="5xx"} 0
+        weft_stored_events_total{broker="shop/default"} 10
+        weft_log_frames_total 0
+        weft_log_records_total 0
+        weft_log_written_bytes_total 0
+        weft_log_sync_seconds_sum 0.0
+        weft_log_sync_seconds_count 0
+        weft_log_segments 1.0
+        weft_log_used_bytes 1.0
+        weft_log_max_bytes 2.0
+        weft_log_offset{which="start"} 0.0
+        weft_log_offset{which="end"} 20.0
+        weft_log_offset{which="routed"} 0.0
+        weft_matched_total{trigger="shop/billing"} 10
+        weft_delivered_total{trigger="shop/billing"} 7
+        weft_cancelled_total{trigger="shop/billing"} 0
+        weft_dead_total{trigger="shop/billing",cause="exhausted"} 2
+        weft_owed{trigger="shop/billing"} 1.0
+        weft_oldest_owed_seconds{trigger="shop/billing"} 2.5
+        weft_inflight{trigger="shop/billing"} 1.0
+        weft_parked{trigger="shop/billing"} 0.0
+        weft_delivery_attempts_total{trigger="shop/billing",outcome="succeeded"} 7
+        weft_delivery_attempts_total{trigger="shop/billing",outcome="failed"} 2
+        weft_replies_total{trigger="shop/billing"} 0
+        weft_replies_ignored_total{trigger="shop/billing"} 0
+        weft_dead_letters 2.0
+        weft_delivery_duration_seconds_sum{destination="http://f/"} 1000.002
+        weft_delivery_duration_seconds_count{destination="http://f/"} 2
+        weft_end_to_end_seconds_sum{destination="http://f/"} 1000.002
+        weft_end_to_end_seconds_count{destination="http://f/"} 2
+        weft_destination_answers_total{destination="http://f/",class="2xx"} 7
+        weft_destination_answers_total{destination="http://f/",class="5xx"} 2
+        weft_destination_inflight{destination="http://f/"} 1.0"#]]
+    .assert_eq(&shown.join("\n"));
+    let last = text
+        .lines()
+        .rfind(|line| line.contains("end_to_end_seconds_bucket"));
+    let last = last.unwrap();
+    assert!(
+        last.contains(r#"le="+Inf""#) && last.ends_with(" 2"),
+        "{last}"
+    );
+    assert!(text.ends_with("# EOF\n"));
+}
