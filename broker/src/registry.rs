@@ -309,9 +309,9 @@ impl Registry {
         }
         for key in &change.gone {
             let attached = self.number(key).filter(|number| {
-                self.entries
-                    .get(number)
-                    .is_some_and(|entry| entry.detached.is_none())
+                self.entries.get(number).is_some_and(|entry| {
+                    entry.detached.is_none() && !self.stands_without_a_file(entry)
+                })
             });
             if let Some(number) = attached {
                 ops.push(Op::Detach { number, since: now });
@@ -331,12 +331,44 @@ impl Registry {
                     .detached
                     .is_some_and(|since| now.since(since) >= detached_for)
             })
-            .map(|entry| Op::Delete {
-                number: entry.number,
+            .map(|entry| match self.is_implied(entry) {
+                // Its triggers go on using it, under the same number: events that are stored
+                // meanwhile are tagged with it.
+                true => Op::Put {
+                    number: entry.number,
+                    uid: entry.uid,
+                    kind: entry.kind,
+                    detached: None,
+                    resource: implied_broker(&entry.broker_name()).canonical(),
+                },
+                false => Op::Delete {
+                    number: entry.number,
+                },
             })
             .collect();
         self.take_planned(&mut ops);
         ops
+    }
+
+    /// Whether it is a broker that a trigger's naming it made: no file ever said so.
+    fn stands_without_a_file(&self, entry: &Entry) -> bool {
+        self.is_implied(entry)
+            && *entry.canonical == *implied_broker(&entry.broker_name()).canonical()
+    }
+
+    /// Whether it is a broker that exists because a trigger names it: `default` of a namespace
+    /// (DESIGN §5).
+    fn is_implied(&self, entry: &Entry) -> bool {
+        let metadata = &entry.resource.metadata;
+        entry.kind == Kind::Broker
+            && metadata.name == "default"
+            && self.entries().any(|other| match &other.resource.spec {
+                Spec::Trigger(spec) => {
+                    spec.broker.as_deref() == Some("default")
+                        && other.resource.metadata.namespace == metadata.namespace
+                }
+                _ => false,
+            })
     }
 
     /// All that is in force, as one change: what opens a segment.

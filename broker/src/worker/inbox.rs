@@ -103,6 +103,10 @@ impl AtWork {
         let number = facts.number;
         self.moved.remove(&number);
         let destination = self.destination_slot(&facts);
+        // Before it leaves the one it had: that may be the same, and would be forgotten.
+        if let Some(joined) = &mut self.destinations[destination as usize] {
+            joined.lanes += 1;
+        }
         let slot = match self.slots.get(&number) {
             Some(&slot) => {
                 let before = self.lanes[slot as usize].as_mut().map(|lane| {
@@ -116,9 +120,6 @@ impl AtWork {
             }
             None => self.new_lane(Lane::new(facts, destination)),
         };
-        if let Some(destination) = &mut self.destinations[destination as usize] {
-            destination.lanes += 1;
-        }
         if let Some(state) = state {
             self.fill(slot, *state);
         }

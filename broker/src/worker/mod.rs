@@ -218,11 +218,8 @@ impl AtWork {
                 return false;
             };
             let free = self.limits.in_flight_max - self.flights.len();
-            let requests = if free <= self.ready.len() {
-                1
-            } else {
-                TURN_REQUESTS_MAX.min(free)
-            };
+            // Each ready lane gets a place before any gets its second.
+            let requests = (free / (self.ready.len() + 1)).clamp(1, TURN_REQUESTS_MAX);
             self.turn(slot, requests, sink);
         }
         true
