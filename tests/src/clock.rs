@@ -1,0 +1,40 @@
+//! The time of a test: tokio's, paused, so that a day passes in a moment and a wall clock and a
+//! timer never disagree.
+
+use std::time::Duration;
+
+use broker::{Clock, WallTime};
+use tokio::time::Instant;
+
+/// When every world begins: 2026-01-01T00:00:00Z.
+pub const BEGINNING: WallTime = WallTime(1_767_225_600_000);
+
+/// A clock that follows tokio's. It outlives restarts of the engine.
+#[derive(Debug)]
+pub struct TestClock {
+    began: Instant,
+}
+
+impl TestClock {
+    /// A clock that stands at [`BEGINNING`]. Needs a runtime.
+    pub fn new() -> TestClock {
+        let began = Instant::now();
+        TestClock { began }
+    }
+}
+
+impl Default for TestClock {
+    fn default() -> TestClock {
+        TestClock::new()
+    }
+}
+
+impl Clock for TestClock {
+    fn wall(&self) -> WallTime {
+        WallTime(BEGINNING.0 + self.began.elapsed().as_millis() as u64)
+    }
+
+    fn monotonic(&self) -> Duration {
+        self.began.elapsed()
+    }
+}

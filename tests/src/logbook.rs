@@ -1,0 +1,244 @@
+//! What the log says, read by another way than the engine's own.
+//!
+//! The engine folds the log into owed sets and books; this reads the records one by one and keeps
+//! every delivery by name, so that the two can be compared.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use broker::books::Book;
+use broker::records::dead::Dead;
+use broker::records::envelope::Envelope;
+use broker::records::trigger_set::Kind;
+use broker::records::{
+    self, Cause, FORWARD, Number, Outcome, Why, routed, settled, trigger_set,
+};
+use broker::registry::Registry;
+use journal::{Journal, Offset};
+use triggers::Lowered;
+
+use crate::sinks::Key;
+
+/// An event in the log.
+#[derive(Debug, Clone)]
+pub struct Stored {
+    /// `source` and `id`.
+    pub key: Key,
+    /// Replies that lead here.
+    pub hops: u8,
+    /// Who wants it, by the naive evaluator and the triggers in force at its offset.
+    pub wanted_by: BTreeSet<Number>,
+}
+
+/// All that the log holds.
+#[derive(Debug, Default)]
+pub struct Logbook {
+    /// Events by offset.
+    pub events: BTreeMap<Offset, Stored>,
+    /// Deliveries, with how they ended. A forwarding lane's offset is its Dead record's.
+    pub deliveries: BTreeMap<(Number, Offset), Option<Outcome>>,
+    /// Dead letters: the Dead record's offset, and the record.
+    pub letters: BTreeMap<Offset, Dead>,
+    /// How each number was named.
+    pub names: BTreeMap<Number, String>,
+    /// Where routing was durable.
+    pub routed_to: Offset,
+    /// What no log should hold.
+    pub wrong: Vec<String>,
+    deleted: BTreeSet<Number>,
+}
+
+impl Logbook {
+    /// Reads all of a log.
+    ///
+    /// # Panics
+    ///
+    /// If a record can't be read, which no test provokes here.
+    pub fn read(journal: &Journal) -> Logbook {
+        let mut book = Logbook {
+            routed_to: journal.start(),
+            ..Logbook::default()
+        };
+        let mut registry = Registry::new(journal.facts().log_id);
+        let mut lowered = Lowered::default();
+        let mut brokers = BTreeMap::new();
+        let end = *journal.durable().borrow();
+        let mut next = journal.start();
+        while next < end {
+            let reading = journal.read(next, 1 << 20).expect("the log can be read");
+            for stored in &reading.records {
+                match stored.kind {
+                    records::EVENT => book.take_event(stored, &registry, &lowered, &brokers),
+                    records::ROUTED => book.take_routed(stored),
+                    records::SETTLED => settled::read(stored, |settlement| {
+                        book.end(settlement.number, settlement.offset, settlement.outcome);
+                    })
+                    .expect("a Settled record reads"),
+                    records::DEAD => book.take_dead(stored),
+                    records::TRIGGER_SET => {
+                        let part = trigger_set::read(stored).expect("a TriggerSet record reads");
+                        let deleted = registry.take(part).expect("resources read back");
+                        let Some(deleted) = deleted else { continue };
+                        lowered = registry.lowered().0;
+                        brokers = registry
+                            .entries()
+                            .filter(|entry| entry.kind == Kind::Broker)
+                            .map(|entry| (entry.number, entry.broker_name()))
+                            .collect();
+                        for entry in registry.entries() {
+                            let metadata = &entry.resource.metadata;
+                            book.names.insert(entry.number, metadata.name.clone());
+                        }
+                        book.delete(&deleted, &registry, &lowered);
+                    }
+                    _ => {}
+                }
+            }
+            next = reading.next;
+        }
+        book
+    }
+
+    fn take_event(
+        &mut self,
+        stored: &journal::Stored,
+        registry: &Registry,
+        lowered: &Lowered,
+        brokers: &BTreeMap<Number, triggers::BrokerName>,
+    ) {
+        let envelope = Envelope::read(stored).expect("an Event record reads");
+        let event = envelope.event.as_ref();
+        let broker = brokers.get(&envelope.broker);
+        let wanted = registry.entries().filter(|entry| entry.kind == Kind::Trigger).filter(|entry| {
+            lowered.triggers.get(&entry.trigger_name()).is_some_and(|trigger| {
+                trigger.not_ready.is_none()
+                    && Some(&trigger.broker) == broker
+                    && trigger.filter.matches(&event)
+            })
+        });
+        let stored = Stored {
+            key: (event.source().to_owned(), event.id().to_owned()),
+            hops: envelope.hops,
+            wanted_by: wanted.map(|entry| entry.number).collect(),
+        };
+        self.events.insert(envelope.offset, stored);
+    }
+
+    fn take_routed(&mut self, stored: &journal::Stored) {
+        let mut pairs = Vec::new();
+        let range = routed::read(stored, |offset, numbers| {
+            pairs.extend(numbers.iter().map(|number| (*number, offset)));
+        })
+        .expect("a Routed record reads");
+        if range.start != self.routed_to && self.routed_to != Offset(0) {
+            let wrong = format!("routed from {}, before to {}", range.start.0, self.routed_to.0);
+            self.wrong.push(wrong);
+        }
+        self.routed_to = range.end;
+        for (number, offset) in pairs {
+            let cancelled = Outcome::Cancelled(Why::Deleted);
+            let end = self.deleted.contains(&number).then_some(cancelled);
+            if self.deliveries.insert((number, offset), end).is_some() {
+                self.wrong.push(format!("{number} is owed offset {} twice", offset.0));
+            }
+        }
+    }
+
+    fn take_dead(&mut self, stored: &journal::Stored) {
+        let dead = Dead::read(stored).expect("a Dead record reads");
+        self.end(dead.number, dead.offset, Outcome::Dead(dead.cause));
+        if dead.forwarded && !self.deleted.contains(&dead.number) {
+            self.deliveries.insert((dead.number | FORWARD, stored.offset), None);
+        }
+        self.letters.insert(stored.offset, dead);
+    }
+
+    fn end(&mut self, number: Number, offset: Offset, outcome: Outcome) {
+        match self.deliveries.get_mut(&(number, offset)) {
+            Some(end @ None) => *end = Some(outcome),
+            // What was in the air when its trigger was deleted may still arrive.
+            Some(Some(Outcome::Cancelled(_))) => {}
+            Some(Some(before)) => {
+                let wrong = format!("{number} at {} ended {before} and {outcome}", offset.0);
+                self.wrong.push(wrong);
+            }
+            None if self.deleted.contains(&(number & !FORWARD)) => {}
+            None => self.wrong.push(format!("{number} at {} ended and wasn't owed", offset.0)),
+        }
+    }
+
+    fn delete(&mut self, deleted: &[Number], registry: &Registry, lowered: &Lowered) {
+        self.deleted.extend(deleted);
+        // A trigger that names no dead letter sink any more owes none of its letters to one.
+        let has_sink: BTreeSet<Number> = registry
+            .entries()
+            .filter(|entry| entry.kind == Kind::Trigger)
+            .filter(|entry| {
+                let trigger = lowered.triggers.get(&entry.trigger_name());
+                trigger.is_some_and(|trigger| trigger.dead_letter.is_some())
+            })
+            .map(|entry| entry.number)
+            .collect();
+        for ((number, _), end) in &mut self.deliveries {
+            let ends = match number & FORWARD {
+                0 => deleted.contains(number),
+                _ => !has_sink.contains(&(number & !FORWARD)),
+            };
+            if ends && end.is_none() {
+                *end = Some(Outcome::Cancelled(Why::Deleted));
+            }
+        }
+    }
+
+    /// A number's books; with [`FORWARD`] set, its dead letter lane's.
+    pub fn book(&self, number: Number) -> Book {
+        let ends = self.deliveries.iter().filter(|((whose, _), _)| *whose == number);
+        book_of(ends.map(|(_, end)| *end))
+    }
+
+    /// All triggers' books, or all forwarding lanes'.
+    pub fn total(&self, forwards: bool) -> Book {
+        let ends = self.deliveries.iter();
+        let ends = ends.filter(|((number, _), _)| (number & FORWARD != 0) == forwards);
+        book_of(ends.map(|(_, end)| *end))
+    }
+
+    /// The trigger's name; of a forwarding lane, with `#dead` behind it.
+    pub fn name(&self, number: Number) -> String {
+        let name = self.names.get(&(number & !FORWARD)).map_or("?", String::as_str);
+        match number & FORWARD {
+            0 => name.to_owned(),
+            _ => format!("{name}#dead"),
+        }
+    }
+
+    /// The event of a delivery.
+    pub fn event_of(&self, number: Number, offset: Offset) -> Option<&Stored> {
+        self.events.get(&self.event_offset(number, offset)?)
+    }
+
+    /// Where the event of a delivery stands.
+    pub fn event_offset(&self, number: Number, offset: Offset) -> Option<Offset> {
+        match number & FORWARD {
+            0 => Some(offset),
+            _ => self.letters.get(&offset).map(|letter| letter.offset),
+        }
+    }
+}
+
+fn book_of(ends: impl Iterator<Item = Option<Outcome>>) -> Book {
+    let mut book = Book::default();
+    for end in ends {
+        book.matched += 1;
+        match end {
+            None => book.owed += 1,
+            Some(Outcome::Delivered) => book.delivered += 1,
+            Some(Outcome::Dead(cause)) => book.dead[index(cause)] += 1,
+            Some(Outcome::Cancelled(_)) => book.cancelled += 1,
+        }
+    }
+    book
+}
+
+fn index(cause: Cause) -> usize {
+    cause as usize
+}

@@ -1,0 +1,327 @@
+//! Functions that aren't there: a [`broker::Sink`] that answers by script and remembers every
+//! call, also over restarts of the engine.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::time::Duration;
+
+use broker::answer::ANSWER_BODY_KEPT_BYTES;
+use broker::trace::TraceParent;
+use broker::{Answer, Attempted, Reply, Request, Sink, WallTime};
+use bytes::Bytes;
+use event::Event;
+use event::http::{Claim, Limits};
+use futures_util::future::LocalBoxFuture;
+use http::{HeaderMap, HeaderValue, StatusCode};
+use tokio::time::Instant;
+
+use crate::script::{Line, Script, What};
+
+/// What tells events apart: `source` and `id`.
+pub type Key = (String, String);
+
+/// One request that reached a function.
+#[derive(Debug, Clone)]
+pub struct Call {
+    /// The function: the host of the address.
+    pub sink: String,
+    /// Whose delivery it was: the trigger's name, with `#dead` behind it where the trigger's dead
+    /// letter is forwarded.
+    pub whose: String,
+    /// Which event.
+    pub key: Key,
+    /// The event as it was handed over, without what the delivery adds.
+    pub event: Event,
+    /// What the delivery adds.
+    pub add: Vec<(String, String)>,
+    /// `Weft-Attempt`.
+    pub attempt: u32,
+    /// `Kn-Namespace`.
+    pub namespace: String,
+    /// `Weft-Deadline`.
+    pub deadline: Option<WallTime>,
+    /// `traceparent`.
+    pub trace: TraceParent,
+    /// When it came, since the world began.
+    pub began: Duration,
+    /// When it was answered, or given up.
+    pub ended: Option<Duration>,
+    /// The answer in a word: a status, `timeout`, `refused`, `reset`.
+    pub answer: String,
+}
+
+impl Call {
+    /// An attribute that the delivery adds.
+    pub fn added(&self, name: &str) -> Option<&str> {
+        let mut pairs = self.add.iter();
+        pairs.find(|(added, _)| added == name).map(|(_, value)| value.as_str())
+    }
+
+    /// Whether the function took the event.
+    pub fn took(&self) -> bool {
+        self.answer.starts_with('2') && !self.answer.ends_with("garbled")
+    }
+}
+
+/// The functions' side of a world. Cheap to clone; all clones are the same.
+#[derive(Clone)]
+pub struct Sinks {
+    shared: Rc<RefCell<Shared>>,
+}
+
+struct Shared {
+    began: Instant,
+    scripts: BTreeMap<String, Script>,
+    calls: Vec<Call>,
+    /// How often each function has answered each event, or let it wait for too long.
+    counts: BTreeMap<(String, String, Key), u32>,
+    in_flight: BTreeMap<String, u32>,
+    in_flight_most: BTreeMap<String, u32>,
+    /// Events that functions answered with.
+    replied: BTreeSet<Key>,
+    /// Set while the engine is being killed: what is cut off then is no answer.
+    killed: bool,
+}
+
+impl Sinks {
+    /// No function at all.
+    pub fn new() -> Sinks {
+        let shared = Shared {
+            began: Instant::now(),
+            scripts: BTreeMap::new(),
+            calls: Vec::new(),
+            counts: BTreeMap::new(),
+            in_flight: BTreeMap::new(),
+            in_flight_most: BTreeMap::new(),
+            replied: BTreeSet::new(),
+            killed: false,
+        };
+        Sinks {
+            shared: Rc::new(RefCell::new(shared)),
+        }
+    }
+
+    /// Makes a function, or has it answer differently from now on, each event from its script's
+    /// first line.
+    pub fn put(&self, name: &str, script: Script) {
+        let mut shared = self.shared.borrow_mut();
+        shared.scripts.insert(name.to_owned(), script);
+        shared.counts.retain(|(sink, _, _), _| sink != name);
+    }
+
+    /// All calls so far, in the order in which they came.
+    pub fn calls(&self) -> Vec<Call> {
+        self.shared.borrow().calls.clone()
+    }
+
+    /// How many calls there were.
+    pub fn count(&self) -> usize {
+        self.shared.borrow().calls.len()
+    }
+
+    /// Looks at all calls without copying them.
+    pub fn each(&self, look: impl FnMut(&Call)) {
+        self.shared.borrow().calls.iter().for_each(look);
+    }
+
+    /// The most requests that a function had at the same time.
+    pub fn in_flight_most(&self, sink: &str) -> u32 {
+        let shared = self.shared.borrow();
+        shared.in_flight_most.get(sink).copied().unwrap_or(0)
+    }
+
+    /// How many requests a function has now.
+    pub fn in_flight(&self, sink: &str) -> u32 {
+        self.shared.borrow().in_flight.get(sink).copied().unwrap_or(0)
+    }
+
+    /// The events that functions answered with.
+    pub fn replied(&self) -> BTreeSet<Key> {
+        self.shared.borrow().replied.clone()
+    }
+
+    /// Calls that are cut off while `kill` runs were never answered.
+    pub(crate) fn while_killing(&self, kill: impl FnOnce()) {
+        self.shared.borrow_mut().killed = true;
+        kill();
+        self.shared.borrow_mut().killed = false;
+    }
+
+    fn begin(&self, request: &Request) -> (Flight, Line) {
+        let mut shared = self.shared.borrow_mut();
+        let now = shared.began.elapsed();
+        let event = request.event.as_ref();
+        let key = (event.source().to_owned(), event.id().to_owned());
+        let sink = request.destination.host().to_owned();
+        let whose = whose(request);
+        let script = shared.scripts.get(&sink).cloned();
+        let script = script.unwrap_or_else(crate::script::refuses_connection);
+        let counts = &mut shared.counts;
+        let count = counts.entry((sink.clone(), whose.clone(), key.clone())).or_default();
+        let line = script.line(*count).clone();
+        let in_flight = shared.in_flight.entry(sink.clone()).or_default();
+        *in_flight += 1;
+        let in_flight = *in_flight;
+        let most = shared.in_flight_most.entry(sink.clone()).or_default();
+        *most = in_flight.max(*most);
+        let flight = Flight {
+            sinks: self.clone(),
+            index: shared.calls.len(),
+            sink: sink.clone(),
+        };
+        shared.calls.push(Call {
+            sink,
+            whose,
+            key,
+            event: request.event.clone(),
+            add: request.add.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+            attempt: request.attempt,
+            namespace: request.namespace.to_string(),
+            deadline: request.deadline,
+            trace: request.trace,
+            began: now,
+            ended: None,
+            answer: String::new(),
+        });
+        (flight, line)
+    }
+
+    fn answer(&self, mut line: Line, key: &Key) -> (Attempted, String) {
+        if line.numbered {
+            line.body = [self.count().to_string().as_bytes(), &line.body[..]].concat().into();
+        }
+        let say = |answer: Answer, body: Bytes, word: String| (Attempted { answer, body }, word);
+        let start = line.body.slice(..line.body.len().min(ANSWER_BODY_KEPT_BYTES));
+        match line.what {
+            What::Status(status) if (200..300).contains(&status) => {
+                let answer = success(status, &HeaderMap::new(), line.body);
+                say(answer, start, status.to_string())
+            }
+            What::Status(status) => {
+                let retry_after = line.retry_after;
+                say(Answer::Said { status, retry_after }, start, status.to_string())
+            }
+            What::Reply(status, ty) => {
+                let id = format!("{}'", key.1);
+                let headers = event_headers(&id, &key.0, &ty);
+                if status != 202 {
+                    self.shared.borrow_mut().replied.insert((key.0.clone(), id));
+                }
+                say(success(status, &headers, line.body), Bytes::new(), format!("{status}+reply"))
+            }
+            What::Garbled => {
+                let headers = event_headers("", "/s", "t");
+                say(success(200, &headers, Bytes::new()), Bytes::new(), "200+garbled".to_owned())
+            }
+            What::Refuse => {
+                let answer = Answer::Unreachable("connection refused".to_owned());
+                say(answer, Bytes::new(), "refused".to_owned())
+            }
+            What::Reset => {
+                let answer = Answer::Unreachable("connection reset by peer".to_owned());
+                say(answer, Bytes::new(), "reset".to_owned())
+            }
+            What::Hang => unreachable!("a function that hangs never comes to an answer"),
+        }
+    }
+}
+
+impl Default for Sinks {
+    fn default() -> Sinks {
+        Sinks::new()
+    }
+}
+
+/// Whose delivery it is, by the address's query, as [`crate::want::trigger_yaml`] writes it; of a
+/// dead letter, by that of the address that failed.
+fn whose(request: &Request) -> String {
+    let query = |uri: &str| uri.split_once('?').map(|(_, query)| query.to_owned());
+    let failed = request.add.iter().find(|(name, _)| *name == "knativeerrordest");
+    match failed {
+        Some((_, failed)) => query(failed).map(|whose| format!("{whose}#dead")),
+        None => query(request.destination.uri()),
+    }
+    .unwrap_or_else(|| request.destination.host().to_owned())
+}
+
+fn event_headers(id: &str, source: &str, ty: &str) -> HeaderMap {
+    let pairs = [("ce-specversion", "1.0"), ("ce-id", id), ("ce-source", source), ("ce-type", ty)];
+    let value = |text: &str| HeaderValue::from_str(text).expect("a test's names are plain text");
+    let pairs = pairs.map(|(name, text)| (http::HeaderName::from_static(name), value(text)));
+    pairs.into_iter().collect()
+}
+
+/// A success, judged as the HTTP adapter judges it.
+fn success(status: u16, headers: &HeaderMap, body: Bytes) -> Answer {
+    let code = StatusCode::from_u16(status).expect("a script's status is one");
+    let is_empty = body.is_empty();
+    let limits = Limits { event_bytes_max: usize::MAX, ..Limits::default() };
+    match event::http::reply(code, headers, body, &limits) {
+        Claim::NotAnEvent if is_empty || status == 202 => Answer::Took(Reply::None { status }),
+        Claim::NotAnEvent => Answer::Took(Reply::Ignored { status }),
+        Claim::Event(event) => Answer::Took(Reply::Event { status, event }),
+        Claim::Invalid(error) => Answer::Garbled { status, why: error.to_string() },
+    }
+}
+
+impl Sink for Sinks {
+    fn send(&self, request: Request) -> LocalBoxFuture<'static, Attempted> {
+        let sinks = self.clone();
+        Box::pin(async move {
+            let (flight, line) = sinks.begin(&request);
+            let event = request.event.as_ref();
+            let key = (event.source().to_owned(), event.id().to_owned());
+            if !line.wait.is_zero() {
+                tokio::time::sleep(line.wait).await;
+            }
+            if matches!(line.what, What::Hang) {
+                std::future::pending::<()>().await;
+            }
+            let (attempted, word) = sinks.answer(line, &key);
+            flight.answered(word);
+            attempted
+        })
+    }
+}
+
+/// A call that hasn't been answered. When it is dropped, the engine has given up waiting.
+struct Flight {
+    sinks: Sinks,
+    index: usize,
+    sink: String,
+}
+
+impl Flight {
+    fn answered(&self, word: String) {
+        let mut shared = self.sinks.shared.borrow_mut();
+        let now = shared.began.elapsed();
+        let call = &mut shared.calls[self.index];
+        call.answer = word;
+        call.ended = Some(now);
+        let counted = (call.sink.clone(), call.whose.clone(), call.key.clone());
+        *shared.counts.entry(counted).or_default() += 1;
+    }
+}
+
+impl Drop for Flight {
+    fn drop(&mut self) {
+        let mut shared = self.sinks.shared.borrow_mut();
+        if let Some(in_flight) = shared.in_flight.get_mut(&self.sink) {
+            *in_flight -= 1;
+        }
+        let now = shared.began.elapsed();
+        let word = if shared.killed { "cut" } else { "timeout" };
+        let killed = shared.killed;
+        let call = &mut shared.calls[self.index];
+        if call.ended.is_some() {
+            return;
+        }
+        word.clone_into(&mut call.answer);
+        call.ended = Some(now);
+        let counted = (call.sink.clone(), call.whose.clone(), call.key.clone());
+        if !killed {
+            *shared.counts.entry(counted).or_default() += 1;
+        }
+    }
+}

@@ -1,0 +1,649 @@
+//! The whole engine in process: router, workers and journal as tasks of one paused-time runtime,
+//! over a disk that loses power on demand and functions that answer by script.
+//!
+//! Time moves only when everything rests, so a day of retries takes milliseconds, and nothing in a
+//! world waits for real. A world that is made again with the same seed does the same again.
+
+use std::cell::RefCell;
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::time::Duration;
+
+use broker::engine::Found;
+use broker::records::envelope::Context;
+use broker::records::{FORWARD, Outcome};
+use broker::report::Report;
+use broker::trace::NoSpans;
+use broker::{Clock, Engine, Fault, Limits, Opened, Receipt, Refusal, Setup};
+use event::{Batch, Event};
+use expect_test::Expect;
+use futures_util::future::join_all;
+use journal::model_disk::{CrashRule, ModelDisk};
+use journal::{Journal, Offset, Options, Recovered, WallTime};
+use tokio::task::LocalSet;
+use tokio::time::Instant;
+use triggers::files::File;
+use triggers::{BrokerName, Catalog, Change, Problem, Resource, ResourceKey};
+
+use crate::clock::TestClock;
+use crate::ledger::{Acknowledged, Ledger};
+use crate::logbook::Logbook;
+use crate::script::Script;
+use crate::sinks::{Call, Sinks};
+use crate::want::{Terms, broker_yaml, trigger_yaml};
+
+/// How long a world may take to settle, of its own time, before the test fails.
+const SETTLES_WITHIN: Duration = Duration::from_secs(4 * 24 * 60 * 60);
+
+/// Waits between two looks at the engine grow from the one to the other.
+const LOOK_FIRST: Duration = Duration::from_millis(20);
+const LOOK_LAST: Duration = Duration::from_secs(20);
+
+/// How long a drain waits for what is in the air (GUARANTEES 22).
+const GRACE: Duration = Duration::from_secs(25);
+
+/// A journal small enough that a test can fill it and have hundreds of them.
+pub fn small_options() -> Options {
+    Options {
+        segment_bytes: 2 << 20,
+        group_bytes_max: 512 << 10,
+        queue_bytes_max: 2 << 20,
+        note_bytes_max: 2 << 20,
+        bytes_max: 128 << 20,
+        reserve_bytes: 4 << 20,
+        min_free: 0,
+        tail_bytes: 4 << 20,
+        ..Options::default()
+    }
+}
+
+/// An event of this type, from `/shop`.
+pub fn event(id: &str, ty: &str) -> Event {
+    let event = Event::build(id, "/shop", ty).data(format!("data of {id}"));
+    event.finish().expect("a test's event is valid")
+}
+
+/// An event of type `order.placed`.
+pub fn order_placed(id: &str) -> Event {
+    event(id, "order.placed")
+}
+
+/// A world to be.
+#[must_use]
+pub struct Builder {
+    workers: usize,
+    limits: Limits,
+    options: Options,
+    seed: u64,
+    disk: ModelDisk,
+    files: BTreeMap<String, String>,
+    sinks: Sinks,
+    ledger: Ledger,
+    retention: Duration,
+}
+
+impl Builder {
+    /// How many workers share the destinations; 1 unless said.
+    pub fn workers(mut self, workers: usize) -> Builder {
+        self.workers = workers;
+        self
+    }
+
+    /// Changes the engine's bounds.
+    pub fn limits(mut self, change: impl FnOnce(&mut Limits)) -> Builder {
+        change(&mut self.limits);
+        self
+    }
+
+    /// Changes the journal's bounds.
+    pub fn journal(mut self, change: impl FnOnce(&mut Options)) -> Builder {
+        change(&mut self.options);
+        self
+    }
+
+    /// Where jitter begins.
+    pub fn seed(mut self, seed: u64) -> Builder {
+        self.seed = seed;
+        self
+    }
+
+    /// Begins with a disk that has been used before.
+    pub fn disk(mut self, disk: ModelDisk) -> Builder {
+        self.disk = disk;
+        self
+    }
+
+    /// Begins with promises that were made before.
+    pub fn ledger(mut self, ledger: Ledger) -> Builder {
+        self.ledger = ledger;
+        self
+    }
+
+    /// Begins with functions that have been called before.
+    pub fn sinks(mut self, sinks: Sinks) -> Builder {
+        self.sinks = sinks;
+        self
+    }
+
+    /// How long history that nobody is owed is kept.
+    pub fn retention(mut self, retention: Duration) -> Builder {
+        self.retention = retention;
+        self
+    }
+
+    /// A trigger of the broker `default`. It sends to the sink of its own name unless its terms
+    /// name another.
+    pub fn trigger(self, name: &str, filters: impl Into<String>, terms: Terms) -> Builder {
+        let yaml = trigger_yaml(name, "default", &filters.into(), &terms);
+        self.file(&format!("{name}.yaml"), yaml)
+    }
+
+    /// A broker, with what its triggers inherit.
+    pub fn broker(self, name: &str, terms: Terms) -> Builder {
+        self.file(&format!("broker-{name}.yaml"), broker_yaml(name, &terms))
+    }
+
+    /// A file of YAML.
+    pub fn file(mut self, path: &str, yaml: impl Into<String>) -> Builder {
+        self.files.insert(path.to_owned(), yaml.into());
+        self
+    }
+
+    /// A function.
+    pub fn sink(self, name: &str, script: impl Into<Script>) -> Builder {
+        self.sinks.put(name, script.into());
+        self
+    }
+
+    /// Opens the engine and puts the YAML in force.
+    pub async fn start(self) -> World {
+        let mut world = self.not_started();
+        world.open().await;
+        world
+    }
+
+    fn not_started(self) -> World {
+        World {
+            disk: self.disk,
+            clock: Arc::new(TestClock::new()),
+            began: Instant::now(),
+            sinks: self.sinks,
+            ledger: Rc::new(RefCell::new(self.ledger)),
+            files: self.files,
+            catalog: Catalog::default(),
+            gone: BTreeMap::new(),
+            workers: self.workers,
+            limits: self.limits,
+            options: self.options,
+            retention: self.retention,
+            seed: self.seed,
+            ends: Ends::default(),
+            found: Found::default(),
+            recovered: None,
+            running: None,
+        }
+    }
+}
+
+/// How the engine's tasks ended.
+type Ends = Rc<RefCell<Vec<(&'static str, Result<(), String>)>>>;
+
+/// A running world.
+pub struct World {
+    disk: ModelDisk,
+    clock: Arc<TestClock>,
+    began: Instant,
+    /// The functions.
+    pub sinks: Sinks,
+    /// The promises.
+    pub ledger: Rc<RefCell<Ledger>>,
+    files: BTreeMap<String, String>,
+    catalog: Catalog,
+    /// What stands in no file any more, and since when.
+    gone: BTreeMap<ResourceKey, (Resource, WallTime)>,
+    workers: usize,
+    limits: Limits,
+    options: Options,
+    retention: Duration,
+    seed: u64,
+    ends: Ends,
+    /// What the last opening found.
+    pub found: Found,
+    /// What the journal had to recover at the last opening.
+    pub recovered: Option<Recovered>,
+    running: Option<Running>,
+}
+
+struct Running {
+    engine: Engine,
+    tasks: LocalSet,
+}
+
+impl World {
+    /// A world without triggers, with a disk that is empty.
+    #[expect(clippy::new_ret_no_self, reason = "a world is made by its builder")]
+    pub fn new() -> Builder {
+        Builder {
+            workers: 1,
+            limits: Limits::default(),
+            options: small_options(),
+            seed: 1,
+            disk: ModelDisk::new(),
+            files: BTreeMap::new(),
+            sinks: Sinks::new(),
+            ledger: Ledger::default(),
+            retention: Duration::from_secs(7 * 24 * 60 * 60),
+        }
+    }
+
+    async fn open(&mut self) {
+        let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as Arc<dyn Clock>;
+        let opened = Journal::open(self.disk.clone(), Arc::clone(&clock), self.options.clone());
+        let (journal, driver, recovered) = opened.expect("the journal opens");
+        self.recovered = Some(recovered);
+        let setup = Setup {
+            journal,
+            clock,
+            spans: Arc::new(NoSpans),
+            workers: self.workers,
+            limits: self.limits.clone(),
+            retention: self.retention,
+            seed: self.seed,
+        };
+        let Opened { engine, router, workers, found } = Engine::open(setup).expect("the engine opens");
+        self.found = found;
+        let tasks = LocalSet::new();
+        self.ends.borrow_mut().clear();
+        let note = |name: &'static str| {
+            let ends = Rc::clone(&self.ends);
+            move |end: Result<(), String>| ends.borrow_mut().push((name, end))
+        };
+        let ended = note("journal");
+        tasks.spawn_local(async move { ended(driver.run().await.map_err(|fault| fault.to_string())) });
+        let said = |fault: Fault| fault.to_string();
+        let ended = note("router");
+        tasks.spawn_local(async move { ended(router.run().await.map_err(said)) });
+        for worker in workers {
+            let (ended, sinks) = (note("worker"), self.sinks.clone());
+            tasks.spawn_local(async move { ended(worker.run(sinks).await.map_err(said)) });
+        }
+        let logged = engine.in_force();
+        self.catalog = Catalog::restore(logged.iter().map(|resource| Resource::clone(resource)));
+        self.running = Some(Running { engine, tasks });
+        self.reload().await;
+    }
+
+    fn running(&self) -> &Running {
+        self.running.as_ref().expect("the engine runs")
+    }
+
+    /// The engine.
+    pub fn engine(&self) -> &Engine {
+        &self.running().engine
+    }
+
+    /// The disk, to make it fail.
+    pub fn disk(&self) -> &ModelDisk {
+        &self.disk
+    }
+
+    /// How the engine's tasks ended that have.
+    pub fn ends(&self) -> Vec<(&'static str, Result<(), String>)> {
+        self.ends.borrow().clone()
+    }
+
+    /// How long the world has been running, of its own time.
+    pub fn time(&self) -> Duration {
+        self.began.elapsed()
+    }
+
+    /// Lets the engine work while `act` does.
+    pub async fn run<T>(&self, act: impl Future<Output = T>) -> T {
+        self.running().tasks.run_until(act).await
+    }
+
+    /// Lets this much time pass.
+    pub async fn advance(&self, time: Duration) {
+        self.run(tokio::time::sleep(time)).await;
+    }
+
+    /// Publishes to the broker `default`.
+    ///
+    /// # Panics
+    ///
+    /// If it is refused.
+    pub async fn publish(&self, event: Event) -> Offset {
+        let receipt = self.try_publish("default", vec![event]).await;
+        receipt.expect("the event is taken").positions.start
+    }
+
+    /// Publishes all at the same time, each by itself.
+    ///
+    /// # Panics
+    ///
+    /// If one is refused.
+    pub async fn publish_all(&self, events: impl IntoIterator<Item = Event>) {
+        let publisher = self.publisher();
+        let each = events.into_iter().map(|event| publisher.publish("default", vec![event]));
+        let all = self.run(join_all(each)).await;
+        all.into_iter().for_each(|receipt| drop(receipt.expect("the event is taken")));
+    }
+
+    /// Publishes a batch to a broker, and writes down the answer.
+    ///
+    /// # Errors
+    ///
+    /// The refusal.
+    pub async fn try_publish(&self, broker: &str, events: Vec<Event>) -> Result<Receipt, Refusal> {
+        let publisher = self.publisher();
+        self.run(publisher.publish(broker, events)).await
+    }
+
+    /// Who publishes and writes the answers down, for a task of its own.
+    pub fn publisher(&self) -> Publisher {
+        Publisher {
+            engine: self.engine().clone(),
+            ledger: Rc::clone(&self.ledger),
+            disk: self.disk.clone(),
+        }
+    }
+
+    /// Starts a task that runs whenever the engine does, and ends with it.
+    pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
+        self.running().tasks.spawn_local(task);
+    }
+
+    /// Has a function answer differently from now on.
+    pub fn sink(&self, name: &str, script: impl Into<Script>) {
+        self.sinks.put(name, script.into());
+    }
+
+    /// Writes a file of YAML. It is read by the next [`World::reload`].
+    pub fn write(&mut self, path: &str, yaml: impl Into<String>) {
+        self.files.insert(path.to_owned(), yaml.into());
+    }
+
+    /// Writes a trigger's file.
+    pub fn write_trigger(&mut self, name: &str, filters: impl Into<String>, terms: Terms) {
+        let yaml = trigger_yaml(name, "default", &filters.into(), &terms);
+        self.write(&format!("{name}.yaml"), yaml);
+    }
+
+    /// Removes a file of YAML.
+    pub fn remove(&mut self, path: &str) {
+        self.files.remove(path);
+    }
+
+    /// Reads all files and puts the change in force, as a node does. The problems are what it
+    /// would print.
+    pub async fn reload(&mut self) -> Vec<Problem> {
+        let change = self.planned();
+        let applied = self.run(self.engine().apply(&change)).await;
+        applied.expect("the change is taken");
+        self.ledger.borrow_mut().changed();
+        change.problems
+    }
+
+    /// Reads all files and starts putting the change in force, without waiting for it.
+    pub fn begin_reload(&mut self) {
+        let change = self.planned();
+        let (engine, ledger) = (self.engine().clone(), Rc::clone(&self.ledger));
+        self.spawn(async move {
+            engine.apply(&change).await.expect("the change is taken");
+            ledger.borrow_mut().changed();
+        });
+    }
+
+    fn planned(&mut self) -> Change {
+        let files = self.files.iter().map(|(path, text)| File {
+            path: path.as_str().into(),
+            text: Ok(text.clone()),
+        });
+        let before: Vec<Resource> = self.catalog.in_force().cloned().collect();
+        let change = self.catalog.reload(files.collect());
+        let now = self.clock.wall();
+        for resource in before.into_iter().filter(|before| change.gone.contains(&before.key())) {
+            self.gone.insert(resource.key(), (resource, now));
+        }
+        let stays = |since: WallTime| now.since(since) < self.limits.detached_for;
+        self.gone.retain(|key, (_, since)| self.catalog.get(key).is_none() && stays(*since));
+        let detached = self.gone.values().map(|(resource, _)| resource);
+        let all: Vec<&Resource> = self.catalog.in_force().chain(detached).collect();
+        self.ledger.borrow_mut().changing(&all);
+        change
+    }
+
+    /// Stops in order and starts again.
+    pub async fn restart(&mut self) {
+        let engine = self.engine().clone();
+        self.run(async {
+            engine.drain(GRACE).await;
+            engine.close().await.expect("the log closes");
+        })
+        .await;
+        drop(engine);
+        self.kill();
+        self.open().await;
+    }
+
+    /// Loses power now, and starts again with what the disk kept.
+    pub async fn crash(&mut self, rule: CrashRule, seed: u64) {
+        self.lose_power(rule, seed);
+        self.open().await;
+    }
+
+    /// Loses power now.
+    pub fn lose_power(&mut self, rule: CrashRule, seed: u64) {
+        self.disk = self.disk.crash(rule, seed);
+        self.kill();
+    }
+
+    /// Starts again what lost power or was stopped.
+    pub async fn start_again(&mut self) {
+        self.kill();
+        self.open().await;
+    }
+
+    fn kill(&mut self) {
+        let running = self.running.take();
+        self.sinks.while_killing(|| drop(running));
+    }
+
+    /// How the engine is.
+    pub async fn report(&self) -> Report {
+        match self.run(self.engine().report()).await {
+            Ok(report) => report,
+            Err(_) => panic!("the engine has ended: {:?} (seed {})", self.ends(), self.seed),
+        }
+    }
+
+    /// Waits until `holds` does.
+    ///
+    /// # Panics
+    ///
+    /// If that takes more than four days of the world's time.
+    pub async fn until(&self, what: &str, holds: impl Fn(&Report) -> bool) {
+        let began = Instant::now();
+        let mut look = LOOK_FIRST;
+        loop {
+            let report = self.report().await;
+            if holds(&report) {
+                return;
+            }
+            let waited = began.elapsed();
+            if waited >= SETTLES_WITHIN {
+                let Report { books, forwards, log, .. } = report;
+                let table = self.table();
+                panic!("not {what} after {waited:?}: {books:?} {forwards:?} {log:?}\n{table}");
+            }
+            self.advance(look).await;
+            look = (look * 5 / 4).min(LOOK_LAST);
+        }
+    }
+
+    /// Waits until nothing is owed to anybody, then settles the ledger.
+    pub async fn until_settled(&self) {
+        self.until("settled", |report| {
+            let routed = report.log.routed_to == report.log.end;
+            routed && report.books.owed == 0 && report.forwards.owed == 0
+        })
+        .await;
+        self.settle().await;
+    }
+
+    /// Settles the ledger as things are: what is owed may be.
+    ///
+    /// # Panics
+    ///
+    /// If a promise was broken, or the books don't say what the log does. Every way in which they
+    /// differ is told.
+    pub async fn settle(&self) {
+        // Whatever is noted or decided must be on disk before the two are compared.
+        self.until("routed", |report| report.log.routed_to == report.log.end).await;
+        let flushed = self.run(self.engine().journal().flush()).await;
+        flushed.expect("the log takes a flush");
+        self.until("routed", |report| report.log.routed_to == report.log.end).await;
+        let report = self.report().await;
+        let log = self.log();
+        let start = self.engine().journal().start();
+        let wrong = self.ledger.borrow().settle(&log, &report, &self.sinks, start);
+        assert!(wrong.is_empty(), "{} (seed {})", wrong.join("\n"), self.seed);
+    }
+
+    /// What the log says.
+    pub fn log(&self) -> Logbook {
+        Logbook::read(self.engine().journal())
+    }
+
+    /// All calls to functions, in the order in which they came.
+    pub fn calls(&self) -> Vec<Call> {
+        self.sinks.calls()
+    }
+
+    /// The calls of one delivery: of this trigger, for the event with this id.
+    pub fn calls_of(&self, trigger: &str, id: &str) -> Vec<Call> {
+        let mut calls = self.calls();
+        calls.retain(|call| call.whose == trigger && call.key.1 == id);
+        calls
+    }
+
+    /// Compares what came of each delivery, a line each: trigger, event, what its function
+    /// answered, and how it ended. Deliveries of a dead letter sink come as `trigger#dead`.
+    pub fn check(&self, expect: Expect) {
+        expect.assert_eq(&self.table());
+    }
+
+    /// The table that [`World::check`] compares.
+    pub fn table(&self) -> String {
+        let log = self.log();
+        let mut rows = BTreeMap::new();
+        for ((number, offset), end) in &log.deliveries {
+            let name = log.name(*number);
+            let Some(event) = log.event_of(*number, *offset) else { continue };
+            let end = end.map_or("owed".to_owned(), |end| match end {
+                Outcome::Delivered if number & FORWARD != 0 => "forwarded".to_owned(),
+                end => end.to_string(),
+            });
+            let at = log.event_offset(*number, *offset);
+            rows.insert((name, at), (event.key.clone(), end));
+        }
+        let mut answers: BTreeMap<(String, (String, String)), Vec<String>> = BTreeMap::new();
+        self.sinks.each(|call| {
+            let word = if call.ended.is_none() { "…".to_owned() } else { call.answer.clone() };
+            answers.entry((call.whose.clone(), call.key.clone())).or_default().push(word);
+        });
+        let width = rows.keys().map(|(name, _)| name.len()).max().unwrap_or(0);
+        let line = |((name, _), (key, end)): (&(String, Option<Offset>), &((String, String), String))| {
+            let said = answers.get(&(name.clone(), key.clone()));
+            let said = said.map_or(String::new(), |said| format!("{}  ", shorten(said)));
+            format!("{name:width$}  {}  {said}{end}\n", key.1)
+        };
+        rows.iter().map(line).collect()
+    }
+
+    /// When each attempt of a delivery began, since the one before.
+    pub fn waits_of(&self, trigger: &str, id: &str) -> Vec<Duration> {
+        let calls = self.calls_of(trigger, id);
+        let pairs = calls.windows(2);
+        pairs.map(|pair| pair[1].began - pair[0].ended.unwrap_or(pair[0].began)).collect()
+    }
+
+    /// The names of functions that were called.
+    pub fn called(&self) -> BTreeSet<String> {
+        self.calls().into_iter().map(|call| call.sink).collect()
+    }
+}
+
+/// `503 503 503 200`, or `503 ×40 200` where that is shorter.
+fn shorten(words: &[String]) -> String {
+    let mut runs: Vec<(&str, usize)> = Vec::new();
+    for word in words {
+        match runs.last_mut() {
+            Some((last, count)) if last == word => *count += 1,
+            _ => runs.push((word, 1)),
+        }
+    }
+    let text = |(word, count): (&str, usize)| match count {
+        1..5 => vec![word; count].join(" "),
+        _ => format!("{word} ×{count}"),
+    };
+    runs.into_iter().map(text).collect::<Vec<_>>().join(" ")
+}
+
+/// Publishes, and writes the answers down.
+#[derive(Clone)]
+pub struct Publisher {
+    engine: Engine,
+    ledger: Rc<RefCell<Ledger>>,
+    disk: ModelDisk,
+}
+
+impl Publisher {
+    /// Publishes a batch to a broker of the namespace `default`.
+    ///
+    /// # Errors
+    ///
+    /// The refusal.
+    pub async fn publish(&self, broker: &str, events: Vec<Event>) -> Result<Receipt, Refusal> {
+        self.publish_with(broker, &Context::default(), events).await
+    }
+
+    /// Publishes with what came beside the events.
+    ///
+    /// # Errors
+    ///
+    /// The refusal.
+    pub async fn publish_with(
+        &self,
+        broker: &str,
+        context: &Context,
+        events: Vec<Event>,
+    ) -> Result<Receipt, Refusal> {
+        let broker = BrokerName::new("default", broker);
+        let ingress = self.engine.ingress();
+        let facts = ingress.broker(&broker)?;
+        let batch = Batch { events };
+        let owed_before: Vec<BTreeSet<String>> = {
+            let mut ledger = self.ledger.borrow_mut();
+            batch.events.iter().for_each(|event| ledger.trying(event));
+            batch.events.iter().map(|event| ledger.owed_to(&broker, event)).collect()
+        };
+        let receipt = ingress.publish(&facts, context, &batch).await?;
+        let mut ledger = self.ledger.borrow_mut();
+        for ((event, before), offset) in
+            batch.events.iter().zip(owed_before).zip(receipt.positions.start.0..)
+        {
+            // Who wants it is only sure if that didn't change while it was on its way.
+            let after = ledger.owed_to(&broker, event);
+            let event = event.as_ref();
+            ledger.acknowledge(Acknowledged {
+                key: (event.source().to_owned(), event.id().to_owned()),
+                offset: Offset(offset),
+                owed_to: before.intersection(&after).cloned().collect(),
+                disk_changes: self.disk.changes(),
+            });
+        }
+        Ok(receipt)
+    }
+}

@@ -1,0 +1,10 @@
+//! The whole engine keeps its promises: in process, with paused time, scripted functions and a
+//! disk that loses power on demand. A file for each theme.
+
+mod answers;
+mod backoff;
+mod dead_letters;
+mod fairness;
+mod outcomes;
+mod replies;
+mod restart;

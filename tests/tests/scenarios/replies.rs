@@ -1,0 +1,178 @@
+//! Functions that answer with an event: it goes through ingress of the same broker, together with
+//! the settlement of what it answers (contract §2, §7).
+
+use std::time::Duration;
+
+use expect_test::expect;
+use journal::model_disk::CrashRule;
+use tests::{World, always, event, everything, order_placed, replies, replies_with, terms, ty};
+
+#[tokio::test(start_paused = true)]
+async fn the_reply_of_one_trigger_meets_every_trigger() {
+    let world = World::new()
+        .trigger("billing", ty("order.placed"), terms())
+        .trigger("shipping", ty("order.billed"), terms())
+        .trigger("audit", everything(), terms())
+        .sink("billing", replies("order.billed").body("{}"))
+        .sink("shipping", replies("order.shipped"))
+        .sink("audit", always(204))
+        .start()
+        .await;
+
+    world.publish(order_placed("o-1")).await;
+    world.until_settled().await;
+
+    world.check(expect![[r#"
+        audit     o-1  204  delivered
+        audit     o-1'  204  delivered
+        audit     o-1''  204  delivered
+        billing   o-1  200+reply  delivered
+        shipping  o-1'  200+reply  delivered
+    "#]]);
+    let log = world.log();
+    let hops: Vec<u8> = log.events.values().map(|event| event.hops).collect();
+    assert_eq!(hops, [0, 1, 2]);
+    let tally = world.report().await.triggers.iter().find(|t| t.name.name() == "billing").unwrap().lane.tally;
+    assert_eq!(tally.replies, 1);
+}
+
+/// A reply belongs to the trace of what it answers.
+#[tokio::test(start_paused = true)]
+async fn a_reply_stays_in_its_trace() {
+    let world = World::new()
+        .trigger("billing", ty("order.placed"), terms())
+        .trigger("shipping", ty("order.billed"), terms())
+        .sink("billing", replies("order.billed"))
+        .sink("shipping", always(200))
+        .start()
+        .await;
+    world.publish(order_placed("o-1")).await;
+    world.until_settled().await;
+    let calls = world.calls();
+    assert_eq!(calls[0].trace.trace_id, calls[1].trace.trace_id);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_body_of_a_202_is_never_a_reply() {
+    let world = World::new()
+        .trigger("billing", everything(), terms())
+        .sink("billing", replies_with(202, "order.billed"))
+        .start()
+        .await;
+    world.publish(order_placed("o-1")).await;
+    world.until_settled().await;
+    world.check(expect![[r#"
+        billing  o-1  202+reply  delivered
+    "#]]);
+}
+
+/// The log takes both or neither: wherever the power fails, the reply is stored as often as its
+/// settlement, once, and the event that it answers is answered again only if neither was.
+#[tokio::test(start_paused = true)]
+async fn a_reply_and_its_settlement_are_stored_together_or_not_at_all() {
+    let world = World::new()
+        .journal(small)
+        .trigger("billing", ty("order.placed"), terms())
+        .trigger("shipping", ty("order.billed"), terms())
+        .sink("billing", replies("order.billed").body("invoice"))
+        .sink("shipping", always(200))
+        .start()
+        .await;
+    world.disk().keep_history();
+    world.publish(order_placed("o-1")).await;
+    world.until_settled().await;
+    let changes = world.disk().changes();
+    assert!(changes >= 6, "{changes} changes to the disk");
+
+    for change in 0..=changes {
+        for (rule, seed) in rules() {
+            let disk = world.disk().crash_before(change, rule, seed);
+            let mut ledger = world.ledger.borrow().clone();
+            ledger.as_of_change(change);
+            let acknowledged = ledger.acknowledged().len();
+            let again = World::new()
+                .journal(small)
+                .disk(disk)
+                .ledger(ledger)
+                .sinks(world.sinks.clone())
+                .trigger("billing", ty("order.placed"), terms())
+                .trigger("shipping", ty("order.billed"), terms())
+                .start()
+                .await;
+            again.until_settled().await;
+            let log = again.log();
+            let count = |id: &str| log.events.values().filter(|event| event.key.1 == id).count();
+            let (orders, bills) = (count("o-1"), count("o-1'"));
+            assert!(orders >= acknowledged, "change {change}, {rule:?}, {seed}");
+            assert_eq!(orders, bills, "a reply each: change {change}, {rule:?}, {seed}");
+            assert_eq!(again.report().await.books.delivered as usize, 2 * orders);
+        }
+    }
+}
+
+fn rules() -> impl Iterator<Item = (CrashRule, u64)> {
+    CrashRule::ALL.into_iter().flat_map(|rule| (0..3).map(move |seed| (rule, seed)))
+}
+
+fn small(options: &mut journal::Options) {
+    options.segment_bytes = 256 << 10;
+    options.group_bytes_max = 64 << 10;
+    options.queue_bytes_max = 256 << 10;
+    options.note_bytes_max = 256 << 10;
+    options.reserve_bytes = 512 << 10;
+}
+
+/// A reply goes to the broker of the trigger that it answers, not to another one.
+#[tokio::test(start_paused = true)]
+async fn a_reply_stays_with_its_broker() {
+    let other = tests::want::trigger_yaml("other", "second", "[]", &terms());
+    let world = World::new()
+        .broker("second", terms())
+        .file("other.yaml", other)
+        .trigger("billing", ty("order.placed"), terms())
+        .sink("billing", replies("order.billed"))
+        .sink("other", always(200))
+        .start()
+        .await;
+    world.publish(order_placed("o-1")).await;
+    world.try_publish("second", vec![event("s-1", "order.placed")]).await.unwrap();
+    world.until_settled().await;
+    world.check(expect![[r#"
+        billing  o-1  200+reply  delivered
+        other    s-1  200  delivered
+    "#]]);
+}
+
+/// While storage can't take the reply it is kept, and the function isn't called again for it.
+#[tokio::test(start_paused = true)]
+async fn a_reply_that_storage_can_not_take_waits_for_room() {
+    let world = World::new()
+        .journal(|options| {
+            small(options);
+            options.bytes_max = 2 << 20;
+        })
+        .retention(Duration::from_secs(7 * 24 * 3600))
+        .trigger("billing", ty("order.placed"), terms())
+        .trigger("hoard", ty("filler"), terms().timeout("PT1H"))
+        .sink("billing", replies("order.billed").after(Duration::from_secs(5)))
+        .sink("hoard", always(200).after(Duration::from_secs(120)))
+        .start()
+        .await;
+    world.publish(order_placed("o-1")).await;
+    let filler = |n: usize| {
+        let event = event::Event::build(&format!("f-{n}"), "/shop", "filler");
+        event.data(vec![b'x'; 32 << 10]).finish().unwrap()
+    };
+    let mut stored = 0;
+    while world.try_publish("default", vec![filler(stored)]).await.is_ok() {
+        stored += 1;
+    }
+    world.advance(Duration::from_secs(60)).await;
+    assert_eq!(world.calls_of("billing", "o-1").len(), 1);
+    assert_eq!(world.report().await.triggers[0].book.owed, 1, "its reply can't be stored");
+
+    world.until_settled().await;
+    assert_eq!(world.calls_of("billing", "o-1").len(), 1, "the function isn't asked twice");
+    let replied = world.log().events.values().any(|event| event.key.1 == "o-1'");
+    assert!(replied || world.engine().journal().start().0 > 0);
+}

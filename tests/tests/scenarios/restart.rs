@@ -1,0 +1,229 @@
+//! What a restart and a loss of power find again: attempts go on where they were, never early.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use expect_test::expect;
+use journal::model_disk::CrashRule;
+use tests::{Seed, World, always, hangs, order_placed, refuses_connection, terms, times};
+
+const MS: Duration = Duration::from_millis(1);
+
+/// The attempts of every event: its number, when it began and when it ended.
+fn attempts(world: &World) -> BTreeMap<String, Vec<(u32, Duration, Duration)>> {
+    let mut attempts: BTreeMap<String, Vec<_>> = BTreeMap::new();
+    for call in world.calls() {
+        let ended = call.ended.unwrap_or(Duration::MAX);
+        attempts.entry(call.key.1).or_default().push((call.attempt, call.began, ended));
+    }
+    attempts
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_restart_goes_on_with_the_next_attempt() {
+    let mut world = World::new()
+        .trigger("billing", tests::everything(), terms().retry(5).backoff("linear", "PT10S").no_jitter())
+        .sink("billing", times(3, 503).then(200))
+        .start()
+        .await;
+    world.publish(order_placed("o-1")).await;
+    world.advance(Duration::from_secs(31)).await;
+    world.restart().await;
+    assert_eq!((world.found.owed, world.found.parked), (1, 1));
+    world.until_settled().await;
+
+    world.check(expect![[r#"
+        billing  o-1  503 503 503 200  delivered
+    "#]]);
+    let numbers: Vec<u32> = world.calls().iter().map(|call| call.attempt).collect();
+    assert_eq!(numbers, [1, 2, 3, 4]);
+    let waits = world.waits_of("billing", "o-1");
+    let exact = [10, 20, 30].map(Duration::from_secs);
+    for (wait, exact) in waits.iter().zip(exact) {
+        assert!((exact..exact + 10 * MS).contains(wait), "{waits:?}");
+    }
+}
+
+/// What became due while the node was down is due at once, not anew.
+#[tokio::test(start_paused = true)]
+async fn what_became_due_while_down_is_tried_at_once() {
+    let mut world = World::new()
+        .trigger("billing", tests::everything(), terms().retry(5).backoff("linear", "PT60S").no_jitter())
+        .sink("billing", times(1, 503).then(200))
+        .start()
+        .await;
+    world.publish(order_placed("o-1")).await;
+    world.advance(Duration::from_secs(1)).await;
+    world.lose_power(CrashRule::Nothing, 1);
+    tokio::time::advance(Duration::from_secs(300)).await;
+    let began = world.time();
+    world.start_again().await;
+    world.until_settled().await;
+    let second = world.calls_of("billing", "o-1")[1].began;
+    assert!(second - began < 10 * MS, "{:?} after the start", second - began);
+    assert_eq!(world.calls_of("billing", "o-1")[1].attempt, 2);
+}
+
+/// A thousand deliveries, some before their third attempt, some after, some in the air: numbers
+/// don't repeat but for what was in the air or answered in the last 50 ms, and none comes early.
+#[tokio::test(start_paused = true)]
+async fn a_loss_of_power_between_attempts_3_and_4_repeats_only_what_was_in_the_air() {
+    const DELIVERIES: usize = 1000;
+    /// What is noted is on disk within 50 ms; timers are late by up to a millisecond.
+    const NOTED_WITHIN: Duration = Duration::from_millis(52);
+    for mut seed in Seed::all(0..6) {
+        let mut world = World::new()
+            .seed(seed.number)
+            .trigger("billing", tests::everything(), terms().retry(8).backoff("exponential", "PT1S"))
+            .sink("billing", times(3, 503).after(20 * MS).then(always(200).after(20 * MS)))
+            .start()
+            .await;
+        let publisher = world.publisher();
+        world
+            .run(async {
+                for n in 0..DELIVERIES {
+                    publisher.publish("default", vec![order_placed(&format!("o-{n}"))]).await.unwrap();
+                    tokio::time::sleep(MS).await;
+                }
+            })
+            .await;
+        // Attempt 3 comes 3 to 4.5 s after the first, attempt 4 comes 7 to 10.5 s after it.
+        world.advance(Duration::from_millis(seed.within(2500..8000))).await;
+        let killed = world.time();
+        let before: usize = world.calls().len();
+        let rule = seed.of_these(&CrashRule::ALL);
+        world.crash(rule, seed.number).await;
+        world.until_settled().await;
+
+        let mut repeated = 0;
+        for (id, attempts) in attempts(&world) {
+            for pair in attempts.windows(2) {
+                let [(number, began, ended), (next, at, _)] = [pair[0], pair[1]];
+                if next == number + 1 {
+                    let nominal = Duration::from_secs(1 << (number - 1));
+                    let failed = if ended == killed { began } else { ended };
+                    assert!(at >= failed + nominal, "{id}: attempt {next} came early, seed {}", seed.number);
+                    continue;
+                }
+                repeated += 1;
+                assert!(next <= number, "{id}: {number} then {next}, seed {}", seed.number);
+                let recent = killed <= ended + NOTED_WITHIN;
+                assert!(next == number && recent, "{id}: {number} again as {next}, answered {:?} before the kill, seed {}", killed - ended, seed.number);
+            }
+            // What the function answered and the log lost is answered once more.
+            assert!((3..=4).contains(&attempts.last().unwrap().0), "{id}");
+        }
+        assert!(before > 2 * DELIVERIES, "the kill came in the middle: {before} calls");
+        assert!(repeated < DELIVERIES / 5, "{repeated} repeated");
+    }
+}
+
+/// A clean stop loses nothing and repeats nothing, wherever each delivery stands.
+#[tokio::test(start_paused = true)]
+async fn a_clean_stop_repeats_nothing() {
+    for mut seed in Seed::all(0..8) {
+        let mut world = World::new()
+            .seed(seed.number)
+            .workers(2)
+            .trigger("billing", tests::everything(), terms().retry(8).backoff("exponential", "PT0.3S"))
+            .trigger("audit", tests::everything(), terms())
+            .sink("billing", times(2, 503).after(70 * MS).then(always(200).after(70 * MS)))
+            .sink("audit", always(200).after(30 * MS))
+            .start()
+            .await;
+        world.publish_all((0..300).map(|n| order_placed(&format!("o-{n}")))).await;
+        for _ in 0..4 {
+            world.advance(Duration::from_millis(seed.within(1..400))).await;
+            world.restart().await;
+            assert!(world.recovered.as_ref().unwrap().clean);
+        }
+        world.until_settled().await;
+        for n in 0..300 {
+            let id = format!("o-{n}");
+            let numbers = |trigger: &str| -> Vec<u32> {
+                world.calls_of(trigger, &id).iter().map(|call| call.attempt).collect()
+            };
+            assert_eq!(numbers("billing"), [1, 2, 3], "{id}, seed {}", seed.number);
+            assert_eq!(numbers("audit"), [1], "{id}, seed {}", seed.number);
+        }
+    }
+}
+
+/// A drain doesn't wait for ever: what hangs stays owed, and its attempt counts for nothing.
+#[tokio::test(start_paused = true)]
+async fn a_drain_leaves_what_hangs_owed() {
+    let mut world = World::new()
+        .trigger("billing", tests::everything(), terms().timeout("PT10M"))
+        .sink("billing", hangs().times(1).then(200))
+        .start()
+        .await;
+    world.publish(order_placed("o-1")).await;
+    world.advance(MS).await;
+    let began = world.time();
+    world.restart().await;
+    let took = world.time() - began;
+    assert!((25..26).contains(&took.as_secs()), "the grace is 25 s: {took:?}");
+    world.until_settled().await;
+    world.check(expect![[r#"
+        billing  o-1  cut timeout 200  delivered
+    "#]]);
+}
+
+/// Dead letters keep payload and attempts, after a restart and after their trigger is gone.
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_outlives_a_restart_and_its_trigger() {
+    let mut world = World::new()
+        .trigger("billing", tests::everything(), terms().retry(2).backoff("linear", "PT1S").no_jitter())
+        .sink("billing", always(500).body("out of paper").times(1).then(refuses_connection()))
+        .start()
+        .await;
+    world.publish(order_placed("o-1")).await;
+    world.until_settled().await;
+    let before = shown(&world);
+    expect![[r#"
+        default/billing exhausted o-1 "data of o-1"
+          0ms answered Some(500) "" b"out of paper"
+          1000ms unreachable None "connection refused" b""
+          3000ms unreachable None "connection refused" b""
+    "#]].assert_eq(&before);
+
+    world.restart().await;
+    assert_eq!(world.found.dead_letters, 1);
+    assert_eq!(shown(&world), before);
+    world.crash(CrashRule::Nothing, 1).await;
+    assert_eq!(shown(&world), before);
+
+    world.remove("billing.yaml");
+    world.reload().await;
+    world.advance(Duration::from_secs(601)).await;
+    assert!(world.report().await.triggers.is_empty());
+    assert_eq!(shown(&world), before);
+    world.restart().await;
+    assert_eq!(shown(&world), before);
+    world.settle().await;
+}
+
+/// All dead letters, as `weft dead-letters show` would have them.
+fn shown(world: &World) -> String {
+    let letters = world.engine().dead_letters();
+    let query = broker::dead_letters::Query { trigger: None, before: None, limit: 100 };
+    let mut text = String::new();
+    for row in letters.rows(&query) {
+        let letter = letters.show(row.id).expect("a listed letter can be shown");
+        let event = letter.event.expect("its event is kept");
+        let event = event.event.as_ref();
+        let payload = String::from_utf8_lossy(&event.data_bytes()).into_owned();
+        text += &format!("{} {} {} {payload:?}\n", row.trigger, row.cause.word(), event.id());
+        for attempt in letter.dead.attempts {
+            text += &format!(
+                "  {}ms {} {:?} {:?} {:?}\n",
+                attempt.started.0 - tests::clock::BEGINNING.0,
+                attempt.verdict.word(),
+                attempt.status,
+                attempt.text,
+                attempt.body,
+            );
+        }
+    }
+    text
+}
