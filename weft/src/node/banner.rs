@@ -151,9 +151,9 @@ impl Banner<'_> {
     }
 }
 
-/// The problems of YAML, with what stays in force.
+/// The problems of YAML, with what is in force all the same.
 pub(crate) fn problems(report: &Report) -> String {
-    format!("{report}\n  what was in force before stays in force")
+    format!("{report}\n  what is wrong there keeps its last good version in force")
 }
 
 /// What an event needs for a filter to let it through, as far as that can be told.
@@ -255,7 +255,11 @@ spec:
 
     #[test]
     fn a_first_start_says_where_things_are_and_how_to_send() {
-        check(TRIGGER, |_, _| {}, false, expect![[r#"
+        check(
+            TRIGGER,
+            |_, _| {},
+            false,
+            expect![[r#"
             weft 0.1.0
               ingress  http://127.0.0.1:8080
               admin    http://127.0.0.1:8090
@@ -265,25 +269,31 @@ spec:
 
             Send an event that trigger shop/billing wants:
               weft send --to http://127.0.0.1:8080/shop/default --type order.placed --source /shop/example --attr region=eu --data '{"hello": "weft"}'
-              curl -i http://127.0.0.1:8080/shop/default -H 'ce-specversion: 1.0' -H 'ce-id: 1' -H 'ce-source: /shop/example' -H 'ce-type: order.placed' -H 'ce-region: eu' -H 'content-type: application/json' -d '{"hello": "weft"}'"#]]);
+              curl -i http://127.0.0.1:8080/shop/default -H 'ce-specversion: 1.0' -H 'ce-id: 1' -H 'ce-source: /shop/example' -H 'ce-type: order.placed' -H 'ce-region: eu' -H 'content-type: application/json' -d '{"hello": "weft"}'"#]],
+        );
     }
 
     #[test]
     fn memory_is_said_loudly_and_a_folder_without_a_ready_trigger_says_what_is_missing() {
         let orphan = TRIGGER.replace("broker: default", "broker: typo");
-        check(&orphan, |_, _| {}, true, expect![[r#"
-            weft 0.1.0
-              ingress  http://127.0.0.1:8080
-              admin    http://127.0.0.1:8090
-              data     IN MEMORY: NOTHING SURVIVES THE END OF THIS PROCESS (at most 10.0 GiB)
-              loaded   0 brokers, 1 trigger, 0 nodes from 1 file
-              workers  2
+        check(
+            &orphan,
+            |_, _| {},
+            true,
+            expect![[r#"
+                weft 0.1.0
+                  ingress  http://127.0.0.1:8080
+                  admin    http://127.0.0.1:8090
+                  data     IN MEMORY: NOTHING SURVIVES THE END OF THIS PROCESS (at most 10.0 GiB)
+                  loaded   0 brokers, 1 trigger, 0 nodes from 1 file
+                  workers  2
 
-            1 problem in 1 file; in order: 0 brokers, 1 trigger, 0 nodes from 1 file
-              conf/a.yaml:1:1  Trigger shop/billing names the broker shop/typo, which does not exist (BrokerDoesNotExist), declare a Broker typo, or write broker: default
-              what was in force before stays in force
+                1 problem in 1 file; in order: 0 brokers, 1 trigger, 0 nodes from 1 file
+                  conf/a.yaml:1:1  Trigger shop/billing names the broker shop/typo, which does not exist (BrokerDoesNotExist), declare a Broker typo, or write broker: default
+                  what is wrong there keeps its last good version in force
 
-            No trigger is ready yet: add one to the folder, it takes effect within a second."#]]);
+                No trigger is ready yet: add one to the folder, it takes effect within a second."#]],
+        );
     }
 
     #[test]
@@ -305,7 +315,11 @@ spec:
             (found.owed, found.parked, found.dead_letters) = (1_200, 7, 1);
             found.lost.push(Offset(400)..Offset(401));
         };
-        check(TRIGGER, crash, false, expect![[r#"
+        check(
+            TRIGGER,
+            crash,
+            false,
+            expect![[r#"
             weft 0.1.0
               ingress  http://127.0.0.1:8080
               admin    http://127.0.0.1:8090
@@ -320,6 +334,7 @@ spec:
 
             Send an event that trigger shop/billing wants:
               weft send --to http://127.0.0.1:8080/shop/default --type order.placed --source /shop/example --attr region=eu --data '{"hello": "weft"}'
-              curl -i http://127.0.0.1:8080/shop/default -H 'ce-specversion: 1.0' -H 'ce-id: 1' -H 'ce-source: /shop/example' -H 'ce-type: order.placed' -H 'ce-region: eu' -H 'content-type: application/json' -d '{"hello": "weft"}'"#]]);
+              curl -i http://127.0.0.1:8080/shop/default -H 'ce-specversion: 1.0' -H 'ce-id: 1' -H 'ce-source: /shop/example' -H 'ce-type: order.placed' -H 'ce-region: eu' -H 'content-type: application/json' -d '{"hello": "weft"}'"#]],
+        );
     }
 }

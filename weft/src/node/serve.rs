@@ -128,6 +128,7 @@ pub(crate) async fn serve(settings: Settings, loaded: Loaded) -> Result<(), Fail
         problems,
         seen,
         said,
+        said_of_node: String::new(),
     };
     tasks.spawn("the watch over the YAML", OnEnd::StopNode, watch.run());
     let door = Door {
@@ -205,6 +206,7 @@ pub(crate) async fn serve(settings: Settings, loaded: Loaded) -> Result<(), Fail
     match end {
         End::Asked(_) if closed => {
             match owed {
+                _ if settings.in_memory() => out::line("stopped; nothing was kept"),
                 Some(owed) if owed > 0 => out::line(format_args!(
                     "stopped; at most {} owed, for the next start",
                     many(owed, "delivery is", "deliveries are")

@@ -64,6 +64,8 @@ pub(crate) struct Watch {
     pub(crate) seen: Look,
     /// What was printed last, so that it is printed once.
     pub(crate) said: String,
+    /// What was printed last of the Node.
+    pub(crate) said_of_node: String,
 }
 
 /// What the folders look like: a line for each file, without contents.
@@ -203,12 +205,14 @@ impl Watch {
             }
             out::line(parts.join(", "));
         }
-        let differing = differing(&self.node, &lowered.node);
-        if lowered_has_node(&report) && !differing.is_empty() {
-            self.say(format!(
-                "the Node changed: {} takes effect at the next start",
-                differing.join(", ")
-            ));
+        let differing = differing(&self.node, &lowered.node).join(", ");
+        if report.counts.nodes > 0 && self.said_of_node != differing {
+            if !differing.is_empty() {
+                out::line(format_args!(
+                    "the Node changed: {differing} of it takes effect at the next start"
+                ));
+            }
+            self.said_of_node = differing;
         }
         if report.is_clean() {
             if !self.said.is_empty() {
@@ -246,10 +250,6 @@ fn read(mut dirs: Vec<PathBuf>) -> Result<Vec<File>, FolderError> {
     }
 }
 
-fn lowered_has_node(report: &Report) -> bool {
-    report.counts.nodes > 0
-}
-
 /// Puts a change in force. The Node is not the engine's.
 pub(crate) async fn apply(
     engine: &Engine,
@@ -261,4 +261,83 @@ pub(crate) async fn apply(
         .apply(&change)
         .await
         .map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    /// A folder, and whether it looks different after each step.
+    #[track_caller]
+    fn sees(step: &str, dir: &Path, change: impl FnOnce(&Path)) {
+        let dirs = [dir.to_owned()];
+        let before = Look::at(&dirs);
+        assert_eq!(before, Look::at(&dirs), "{step}: nothing changed yet");
+        change(dir);
+        assert_ne!(before, Look::at(&dirs), "{step}");
+    }
+
+    #[test]
+    fn every_way_in_which_files_change_is_seen() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path();
+        sees("a new file", dir, |dir| {
+            fs::write(dir.join("a.yaml"), "one").unwrap()
+        });
+        sees("a longer text", dir, |dir| {
+            fs::write(dir.join("a.yaml"), "three").unwrap()
+        });
+        sees("an editor's rename", dir, |dir| {
+            fs::write(dir.join(".a.swp"), "seven").unwrap();
+            fs::rename(dir.join(".a.swp"), dir.join("a.yaml")).unwrap();
+        });
+        sees("a subfolder's file", dir, |dir| {
+            fs::create_dir(dir.join("more")).unwrap();
+            fs::write(dir.join("more/b.yml"), "b").unwrap();
+        });
+        sees("a file that is gone", dir, |dir| {
+            fs::remove_file(dir.join("a.yaml")).unwrap()
+        });
+        sees("the folder that is gone", dir, |dir| {
+            fs::remove_dir_all(dir).unwrap()
+        });
+    }
+
+    #[test]
+    fn a_config_maps_link_swap_is_seen_and_other_files_are_not() {
+        let folder = tempfile::tempdir().unwrap();
+        let dir = folder.path();
+        for version in ["..1", "..2"] {
+            fs::create_dir(dir.join(version)).unwrap();
+            fs::write(dir.join(version).join("t.yaml"), "same").unwrap();
+        }
+        symlink("..1", dir.join("..data")).unwrap();
+        symlink("..data/t.yaml", dir.join("t.yaml")).unwrap();
+        sees("the swap", dir, |dir| {
+            symlink("..2", dir.join("..data_tmp")).unwrap();
+            fs::rename(dir.join("..data_tmp"), dir.join("..data")).unwrap();
+        });
+        let dirs = [dir.to_owned()];
+        let before = Look::at(&dirs);
+        fs::write(dir.join("notes.txt"), "not YAML").unwrap();
+        assert_eq!(before, Look::at(&dirs));
+    }
+
+    #[test]
+    fn an_emptied_folder_has_no_files_and_a_missing_one_is_an_error() {
+        let folder = tempfile::tempdir().unwrap();
+        let (full, empty) = (folder.path().join("full"), folder.path().join("empty"));
+        fs::create_dir(&full).unwrap();
+        fs::create_dir(&empty).unwrap();
+        fs::write(full.join("a.yaml"), "x: 1").unwrap();
+        assert_eq!(read(vec![full.clone(), empty.clone()]).unwrap().len(), 1);
+        assert_eq!(read(vec![empty]).unwrap().len(), 0);
+        let missing = folder.path().join("missing");
+        assert!(matches!(
+            read(vec![full, missing]),
+            Err(FolderError::Missing { .. })
+        ));
+    }
 }
