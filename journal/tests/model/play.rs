@@ -46,6 +46,9 @@ pub(crate) fn small() -> Options {
     }
 }
 
+/// Of the paused clock, which moves on only when nothing else can happen.
+const STUCK_AFTER: Duration = Duration::from_secs(3600);
+
 /// What became of a run.
 pub(crate) struct Ran<T> {
     pub(crate) recovered: Recovered,
@@ -70,7 +73,8 @@ pub(crate) fn run<T>(
         let (journal, driver, recovered) =
             Journal::open(disk.clone(), PausedClock::new(), options).unwrap();
         let mut driver = std::pin::pin!(driver.run());
-        let mut scenario = std::pin::pin!(scenario(journal));
+        let scenario = tokio::time::timeout(STUCK_AFTER, scenario(journal));
+        let mut scenario = std::pin::pin!(scenario);
         let mut end = None;
         let result = loop {
             tokio::select! {
@@ -81,7 +85,7 @@ pub(crate) fn run<T>(
         };
         Ran {
             recovered,
-            result,
+            result: result.expect("the scenario waits for what will never happen"),
             end,
         }
     })
