@@ -2,7 +2,9 @@
 //!
 //! The worker writes records into the frame that is being filled; the committer takes that frame,
 //! leaves an empty one in its place, writes, syncs, and hands the callers back to the worker, so
-//! that a whole batch costs one wake-up and nothing is freed on another thread than its own.
+//! that a whole batch costs one wake-up and nothing is freed on another thread than its own. The
+//! next frame goes once the worker has told them and taken in what was ready meanwhile: on the one
+//! core that they share, a committer that helps itself would interrupt it for half a batch.
 //!
 //! The file is zero-filled beforehand and written round and round, so no sync has to write
 //! metadata. Where the file system takes O_DIRECT it is used. There is no checksum, no header
@@ -31,6 +33,8 @@ const FRAME_BYTES_MAX: usize = 16 * 1024 * 1024;
 const BATCHES_TOLD_MAX: usize = 16;
 
 const _: () = assert!(FRAME_BYTES_MAX.is_multiple_of(BLOCK_BYTES));
+// The file is filled a frame at a time.
+const _: () = assert!(FILE_BYTES.is_multiple_of(FRAME_BYTES_MAX as u64));
 
 /// The handle of the worker that appends.
 pub(super) struct Log {
@@ -45,8 +49,10 @@ struct Shared {
 
 struct Queue {
     filling: Frame,
-    /// The committer has nothing to do, so the next append wakes it.
-    idle: bool,
+    /// The committer may take the frame.
+    handed_over: bool,
+    /// A frame is handed over, being written, or its callers are being told.
+    busy: bool,
     /// The committer has ended after a failure.
     stopped: bool,
 }
@@ -64,20 +70,23 @@ impl Log {
     ///
     /// Must be called within the runtime of the one worker, which gets a task that tells callers.
     pub(super) fn create(path: &Path, sync_delay: Duration) -> io::Result<Self> {
-        let zeros = vec![0; 1024 * 1024];
-        let plain = File::create(path)?;
-        for position in (0..FILE_BYTES).step_by(zeros.len()) {
-            plain.write_all_at(&zeros, position)?;
-        }
-        plain.sync_all()?;
+        File::create(path)?;
         let flags = OFlags::WRONLY | OFlags::CLOEXEC;
         let (file, direct) = match rustix::fs::open(path, flags | OFlags::DIRECT, Mode::empty()) {
             Ok(file) => (file, true),
             Err(_) => (rustix::fs::open(path, flags, Mode::empty())?, false),
         };
+        let file = File::from(file);
+        let zeros = Frame::new();
+        let zeros = &zeros.buffer[zeros.start..zeros.start + FRAME_BYTES_MAX];
+        for position in (0..FILE_BYTES).step_by(zeros.len()) {
+            file.write_all_at(zeros, position)?;
+        }
+        file.sync_all()?;
         let queue = Queue {
             filling: Frame::new(),
-            idle: false,
+            handed_over: false,
+            busy: false,
             stopped: false,
         };
         let shared = Arc::new(Shared {
@@ -86,7 +95,7 @@ impl Log {
         });
         let (told, mut tell) = mpsc::channel::<Vec<oneshot::Sender<()>>>(BATCHES_TOLD_MAX);
         let committer = Committer {
-            file: file.into(),
+            file,
             position: 0,
             told,
             sync_delay,
@@ -99,12 +108,15 @@ impl Log {
                 for_thread.stop();
                 crate::out::problem(&format!("committer stopped: {failure}"));
             })?;
+        let for_worker = shared.clone();
         super::serve::spawn(async move {
             while let Some(batch) = tell.recv().await {
                 for caller in batch {
                     // A caller that has gone away needs no answer.
                     caller.send(()).ok();
                 }
+                tokio::task::yield_now().await;
+                for_worker.hand_over();
             }
         });
         Ok(Self { shared, direct })
@@ -129,9 +141,9 @@ impl Log {
             .unwrap_or_else(PoisonError::into_inner);
         if !queue.stopped && queue.filling.put(head, body) {
             queue.filling.callers.push(sender);
-            if mem::take(&mut queue.idle) {
+            if !queue.busy {
                 drop(queue);
-                self.shared.work.notify_one();
+                self.shared.hand_over();
             }
         }
         receiver
@@ -139,17 +151,25 @@ impl Log {
 }
 
 impl Shared {
-    /// Waits for a frame with something in it and leaves `empty` in its place.
+    /// Lets the committer take what waits, if anything does.
+    fn hand_over(&self) {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.busy = !queue.filling.callers.is_empty();
+        queue.handed_over = queue.busy;
+        if queue.handed_over {
+            self.work.notify_one();
+        }
+    }
+
+    /// Waits until a frame is handed over and leaves `empty` in its place.
     fn take(&self, empty: Frame) -> Frame {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
-        while queue.filling.callers.is_empty() {
-            queue.idle = true;
+        while !mem::take(&mut queue.handed_over) {
             queue = self
                 .work
                 .wait(queue)
                 .unwrap_or_else(PoisonError::into_inner);
         }
-        queue.idle = false;
         mem::replace(&mut queue.filling, empty)
     }
 
