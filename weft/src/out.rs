@@ -11,6 +11,13 @@ pub(crate) fn line(text: impl fmt::Display) {
     written(writeln!(io::stdout().lock(), "{text}"));
 }
 
+/// Prints a line of what a node has to say.
+///
+/// A node goes on when nobody reads it any more: a closed pipe must not end it.
+pub(crate) fn announce(text: impl fmt::Display) {
+    writeln!(io::stdout().lock(), "{text}").unwrap_or(());
+}
+
 /// Prints text as it is, without an end of line.
 pub(crate) fn text(text: impl fmt::Display) {
     let mut stdout = io::stdout().lock();

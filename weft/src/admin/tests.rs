@@ -81,7 +81,14 @@ impl World {
         let reporter = tasks.reporter();
         drop(driver.spawn_thread());
         let engine = opened.engine.clone();
-        let workers = Workers::start(opened.router, opened.workers, &clock, &reporter).unwrap();
+        let workers = Workers::start(
+            opened.router,
+            opened.workers,
+            settings.sink(),
+            &clock,
+            &reporter,
+        )
+        .unwrap();
         let file = File {
             path: "conf/a.yaml".into(),
             text: Ok(YAML.into()),

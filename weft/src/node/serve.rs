@@ -21,13 +21,17 @@ use crate::node::workers::{Door, Workers};
 use crate::out;
 use crate::signals::Stop;
 use crate::table::many;
-use crate::tasks::{OnEnd, Tasks};
+use crate::tasks::{Ended, OnEnd, Tasks};
 use crate::telemetry::otlp;
 
 /// Bytes of bodies that may be on their way in at once, in the whole node; more is 503.
 const INGEST_BYTES_MAX: usize = 64 << 20;
 /// How long a node whose log has stopped still answers: nothing can be saved any more.
 const FAULT_GRACE: Duration = Duration::from_millis(300);
+/// The name of the committer's thread in messages.
+const THE_LOG: &str = "the log";
+/// How long the cause of a fault is waited for, once its consequence has been seen.
+const CAUSE_TIMEOUT: Duration = Duration::from_millis(50);
 /// How long a stopping node asks itself what is owed.
 const REPORT_TIMEOUT: Duration = Duration::from_millis(200);
 /// How long threads may take to end after the log was closed.
@@ -72,14 +76,20 @@ pub(crate) async fn serve(settings: Settings, loaded: Loaded) -> Result<(), Fail
     let journal = driver.spawn_thread();
     let journal = tasks
         .reporter()
-        .thread("the log".into(), OnEnd::StopNode, move || {
+        .thread(THE_LOG.into(), OnEnd::StopNode, move || {
             match journal.join() {
                 Ok(end) => end.map_err(|fault| chain(&fault)),
                 Err(_) => Err("the committer panicked".into()),
             }
         });
     let journal = journal.map_err(Failure::fault)?;
-    let mut workers = Workers::start(opened.router, opened.workers, &clock, &tasks.reporter())?;
+    let mut workers = Workers::start(
+        opened.router,
+        opened.workers,
+        settings.sink(),
+        &clock,
+        &tasks.reporter(),
+    )?;
 
     // What is in force is what the log says, until the YAML is in force too.
     let seen = Look::at(&settings.dirs);
@@ -153,17 +163,17 @@ pub(crate) async fn serve(settings: Settings, loaded: Loaded) -> Result<(), Fail
         lowered: &lowered,
         spans: exporter.as_ref().and(target.address()),
     };
-    out::line(banner.render());
+    out::announce(banner.render());
     drop(door);
 
     let end = tokio::select! {
-        signal = signals.next() => End::Asked(signal),
-        ended = tasks.supervise() => End::Fault(ended.to_string()),
-    };
+            signal = signals.next() => End::Asked(signal),
+    ended = tasks.supervise() => End::Fault(cause(ended, &mut tasks).await.to_string()),
+        };
 
     let grace = match &end {
         End::Asked(signal) => {
-            out::line(format_args!(
+            out::announce(format_args!(
                 "{signal}: draining, at most {:.0} s; a second signal stops at once",
                 settings.node.shutdown_grace.as_secs_f64()
             ));
@@ -196,7 +206,7 @@ pub(crate) async fn serve(settings: Settings, loaded: Loaded) -> Result<(), Fail
     let (owed, closed) = tokio::select! {
         stopped = stopping => stopped,
         signal = signals.next() => {
-            out::line(format_args!("{signal} again: stopped at once"));
+            out::announce(format_args!("{signal} again: stopped at once"));
             std::process::exit(Exit::Interrupted as i32);
         }
     };
@@ -206,12 +216,12 @@ pub(crate) async fn serve(settings: Settings, loaded: Loaded) -> Result<(), Fail
     match end {
         End::Asked(_) if closed => {
             match owed {
-                _ if settings.in_memory() => out::line("stopped; nothing was kept"),
-                Some(owed) if owed > 0 => out::line(format_args!(
+                _ if settings.in_memory() => out::announce("stopped; nothing was kept"),
+                Some(owed) if owed > 0 => out::announce(format_args!(
                     "stopped; at most {} owed, for the next start",
                     many(owed, "delivery is", "deliveries are")
                 )),
-                _ => out::line("stopped"),
+                _ => out::announce("stopped"),
             }
             Ok(())
         }
@@ -230,6 +240,18 @@ enum End {
     Fault(String),
 }
 
+/// The end that caused the others: when the log stops, everybody who writes to it ends too, and
+/// may be seen to end first.
+async fn cause(first: Ended, tasks: &mut Tasks) -> Ended {
+    let until = Instant::now() + CAUSE_TIMEOUT;
+    while let Ok(next) = tokio::time::timeout_at(until, tasks.supervise()).await {
+        if next.name == THE_LOG {
+            return next;
+        }
+    }
+    first
+}
+
 /// Opens the log on a thread of its own, so that a signal is heard meanwhile; `None` when one
 /// came. Nothing has been written then.
 async fn open_unless_stopped(
@@ -242,7 +264,7 @@ async fn open_unless_stopped(
     tokio::select! {
         opened = opening => opened.map_err(Failure::fault)?.map(Some),
         signal = signals.next() => {
-            out::line(format_args!("{signal} while opening the log: nothing was started"));
+            out::announce(format_args!("{signal} while opening the log: nothing was started"));
             std::process::exit(Exit::Ok as i32);
         }
     }

@@ -122,6 +122,14 @@ impl Settings {
         }
     }
 
+    /// The HTTP sink's bounds: a reply may be as large as an event.
+    pub(crate) fn sink(&self) -> adapters_http::sink::Settings {
+        adapters_http::sink::Settings {
+            reply_bytes_max: usize::try_from(self.node.limits.event_bytes).unwrap_or(usize::MAX),
+            ..adapters_http::sink::Settings::default()
+        }
+    }
+
     /// The HTTP source's bounds.
     pub(crate) fn source(&self) -> adapters_http::source::Settings {
         let limits = &self.node.limits;

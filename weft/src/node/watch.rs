@@ -203,12 +203,12 @@ impl Watch {
                     count(applied.detached as u64)
                 ));
             }
-            out::line(parts.join(", "));
+            out::announce(parts.join(", "));
         }
         let differing = differing(&self.node, &lowered.node).join(", ");
         if report.counts.nodes > 0 && self.said_of_node != differing {
             if !differing.is_empty() {
-                out::line(format_args!(
+                out::announce(format_args!(
                     "the Node changed: {differing} of it takes effect at the next start"
                 ));
             }
@@ -216,7 +216,7 @@ impl Watch {
         }
         if report.is_clean() {
             if !self.said.is_empty() {
-                out::line(format_args!("no problems any more: {}", report.counts));
+                out::announce(format_args!("no problems any more: {}", report.counts));
             }
             self.said.clear();
         } else {
@@ -228,7 +228,7 @@ impl Watch {
     /// Prints a text unless it is what was printed last.
     fn say(&mut self, text: String) {
         if self.said != text {
-            out::line(&text);
+            out::announce(&text);
             self.said = text;
         }
     }

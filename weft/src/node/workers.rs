@@ -63,6 +63,7 @@ impl Workers {
     pub(crate) fn start(
         router: Router,
         workers: Vec<Worker>,
+        sink: sink::Settings,
         clock: &Arc<dyn Clock>,
         reporter: &Reporter,
     ) -> Result<Self, Failure> {
@@ -75,6 +76,7 @@ impl Workers {
                 index,
                 worker,
                 router: router.take(),
+                sink: sink.clone(),
                 clock: clock.clone(),
                 opened,
                 sources: sources.clone(),
@@ -114,6 +116,7 @@ struct Parts {
     index: usize,
     worker: Worker,
     router: Option<Router>,
+    sink: sink::Settings,
     clock: Arc<dyn Clock>,
     opened: oneshot::Receiver<(TcpListener, Door)>,
     sources: Sources,
@@ -134,12 +137,13 @@ async fn turn(parts: Parts) -> Result<(), String> {
         index,
         worker,
         router,
+        sink,
         clock,
         opened,
         sources,
         reporter,
     } = parts;
-    let sink = HttpSink::new(sink::Settings::default(), clock);
+    let sink = HttpSink::new(sink, clock);
     let lanes = tokio::task::spawn_local(worker.run(sink));
     let router = router.map(|router| tokio::task::spawn_local(router.run()));
     let ingress = tokio::task::spawn_local(async move {
