@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use journal::Offset;
 
-/// Offsets a block: coarse enough that a million owed cost some hundred entries, fine against a
-/// segment's tens of thousands of records.
-const BLOCK_OFFSETS: u64 = 4096;
+/// Offsets a block: coarse enough that a million owed in a row cost some ten thousand entries, and
+/// no more than the 64 records of 1 MiB that a segment may hold.
+const BLOCK_OFFSETS: u64 = 64;
 
 /// Counts of what is held, by block.
 #[derive(Debug, Default)]
@@ -51,13 +51,13 @@ mod tests {
     fn the_lowest_block_that_is_held_is_the_bound() {
         let mut holds = Holds::default();
         assert_eq!(holds.lowest(), None);
-        [5000, 5001, 9000]
+        [65, 66, 150]
             .into_iter()
             .for_each(|offset| holds.hold(Offset(offset)));
-        assert_eq!(holds.lowest(), Some(Offset(4096)));
-        holds.release(Offset(5000));
-        assert_eq!(holds.lowest(), Some(Offset(4096)));
-        holds.release(Offset(5001));
-        assert_eq!(holds.lowest(), Some(Offset(8192)));
+        assert_eq!(holds.lowest(), Some(Offset(64)));
+        holds.release(Offset(65));
+        assert_eq!(holds.lowest(), Some(Offset(64)));
+        holds.release(Offset(66));
+        assert_eq!(holds.lowest(), Some(Offset(128)));
     }
 }
