@@ -119,8 +119,8 @@ impl Driver {
                 Err(fault) => break Err(fault),
             }
         };
-        let end = self.finish(end);
         self.core.stock.end();
+        let end = self.finish(end);
         if let Err(panic) = helper.join() {
             std::panic::resume_unwind(panic);
         }
@@ -235,7 +235,8 @@ impl Driver {
             Ok(()) => &AppendError::Closed,
             Err(_) => &AppendError::Stopped,
         });
-        end
+        // What was reclaimed before the close doesn't come back with the next open.
+        end.and_then(|()| self.core.stock.tend())
     }
 }
 

@@ -64,6 +64,7 @@ fn write_and_read(folder: &Path, disk: impl Fn() -> OsDisk) {
     assert!(seen.is_whole(), "{seen}");
     assert_eq!(cat(folder, Offset(1590)).unwrap().count(), 10);
 
+    // The close overtakes the helper thread, and what was reclaimed stays so all the same.
     let before = journal.reclaim(Offset(1300));
     assert!(0 < before.segments);
     block_on(journal.close(group(9000, &[0]))).unwrap();
