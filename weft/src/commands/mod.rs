@@ -1,5 +1,5 @@
 //! The commands, a file each. A command returns when it has done what it was asked, or a
-//! [`Failure`](crate::exit::Failure) that says why not.
+//! [`Failure`] that says why not.
 
 pub(crate) mod api;
 pub(crate) mod check;

@@ -2,7 +2,7 @@
 
 use crate::cli::RunArgs;
 use crate::exit::Failure;
-use crate::node::files::load;
+use crate::node::files::{Loaded, load};
 use crate::node::serve::serve;
 use crate::node::settings::Settings;
 
@@ -10,6 +10,7 @@ use crate::node::settings::Settings;
 pub(crate) fn run(args: &RunArgs) -> Result<(), Failure> {
     let loaded = load(&args.dirs)?;
     loaded.node_is_known()?;
-    let settings = Settings::new(args, loaded.lowered.node.clone())?;
-    super::block_on(serve(settings, loaded))
+    let Loaded { files, lowered, .. } = loaded;
+    let settings = Settings::new(args, lowered.node)?;
+    super::block_on(serve(settings, files))
 }

@@ -87,7 +87,7 @@ fn is_node(line: &str) -> bool {
 }
 
 /// The same files again; reading them twice could give two versions.
-pub(crate) fn copy(files: &[File]) -> Vec<File> {
+fn copy(files: &[File]) -> Vec<File> {
     let copy = |file: &File| File {
         path: file.path.clone(),
         text: file.text.clone(),

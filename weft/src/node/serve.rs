@@ -8,11 +8,12 @@ use broker::trace::{NoSpans, Spans};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use triggers::Catalog;
+use triggers::files::File;
 
 use crate::admin::{self, Admin};
 use crate::exit::{Exit, Failure};
 use crate::node::banner::Banner;
-use crate::node::files::{Loaded, copy, lowered};
+use crate::node::files::lowered;
 use crate::node::health::Health;
 use crate::node::open::{self, Node};
 use crate::node::settings::Settings;
@@ -38,7 +39,7 @@ const REPORT_TIMEOUT: Duration = Duration::from_millis(200);
 const JOIN_GRACE: Duration = Duration::from_secs(2);
 
 /// Runs a node until it is told to stop, or can't go on.
-pub(crate) async fn serve(settings: Settings, loaded: Loaded) -> Result<(), Failure> {
+pub(crate) async fn serve(settings: Settings, files: Vec<File>) -> Result<(), Failure> {
     let mut signals = Stop::listen().map_err(Failure::fault)?;
     let variable = |name: &str| std::env::var(name).ok();
     let target = otlp::target(variable, settings.node.telemetry.otlp_endpoint.as_deref())
@@ -93,16 +94,13 @@ pub(crate) async fn serve(settings: Settings, loaded: Loaded) -> Result<(), Fail
 
     // What is in force is what the log says, until the YAML is in force too.
     let seen = Look::at(&settings.dirs);
-    let in_force = engine
-        .in_force()
-        .iter()
-        .map(|resource| (**resource).clone())
-        .collect::<Vec<_>>();
-    let mut catalog = Catalog::restore(in_force);
-    let change = catalog.reload(copy(&loaded.files));
+    let mut catalog = Catalog::restore(engine.in_force());
+    let change = catalog.reload(files);
     let (lowered, further) = lowered(&catalog);
     let report = change.report(further);
     apply(&engine, change).await.map_err(Failure::fault)?;
+    // Brokers of the log are known at the door before it opens.
+    engine.caught_up().await.map_err(Failure::fault)?;
     let problems = Arc::new(Problems::default());
     problems.set(&report);
 
@@ -142,7 +140,7 @@ pub(crate) async fn serve(settings: Settings, loaded: Loaded) -> Result<(), Fail
     };
     tasks.spawn("the watch over the YAML", OnEnd::StopNode, watch.run());
     let door = Door {
-        ingress: engine.ingress(),
+        engine: engine.clone(),
         settings: settings.source(),
         budget: IngestBudget::new(INGEST_BYTES_MAX),
         health: health.clone(),
@@ -164,7 +162,8 @@ pub(crate) async fn serve(settings: Settings, loaded: Loaded) -> Result<(), Fail
         spans: exporter.as_ref().and(target.address()),
     };
     out::announce(banner.render());
-    drop(door);
+    // Ten thousand triggers in a second form are megabytes that nobody needs from here on.
+    drop((door, lowered, report, opened.found));
 
     let end = tokio::select! {
             signal = signals.next() => End::Asked(signal),

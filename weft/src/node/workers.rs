@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use adapters_http::sink::{self, HttpSink};
 use adapters_http::source::{IngestBudget, Source, SourceStats, Stop, serve};
-use broker::{Clock, Ingress, Router, Worker};
+use broker::{Clock, Engine, Router, Worker};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
@@ -18,7 +18,7 @@ use crate::tasks::{OnEnd, Reporter};
 /// What every worker needs to take events in.
 #[derive(Clone)]
 pub(crate) struct Door {
-    pub(crate) ingress: Ingress,
+    pub(crate) engine: Engine,
     pub(crate) settings: adapters_http::source::Settings,
     pub(crate) budget: Arc<IngestBudget>,
     pub(crate) health: Arc<Health>,
@@ -168,7 +168,7 @@ async fn turn(parts: Parts) -> Result<(), String> {
 
 async fn accept(listener: TcpListener, door: Door, sources: &Sources) -> Result<(), String> {
     let Door {
-        ingress,
+        engine,
         settings,
         budget,
         health,
@@ -176,9 +176,13 @@ async fn accept(listener: TcpListener, door: Door, sources: &Sources) -> Result<
     } = door;
     let listener =
         tokio::net::TcpListener::from_std(listener).map_err(|error| error.to_string())?;
+    // Publishers of this thread whose events one commit made durable are woken together.
+    let (ingress, porter) = engine.local_ingress();
+    let porter = tokio::task::spawn_local(porter);
     let source = Source::new(ingress, settings, budget, Arc::new(move || health.get()));
     sources.add(source.stats());
     let cut_off = serve(listener, source, stop).await;
+    porter.abort();
     if cut_off > 0 {
         tracing::warn!(
             connections = cut_off,
