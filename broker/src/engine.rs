@@ -124,7 +124,8 @@ impl Engine {
         let log = Log::new(journal, clock);
         let found = found(&folded);
         let letters = Arc::new(Mutex::new(std::mem::take(&mut folded.letters)));
-        let (in_force, reached) = watch::channel(folded.registry.revision);
+        // Nothing is, until the router runs.
+        let (in_force, reached) = watch::channel(0);
         let registrar = Registrar::new(
             log.clone(),
             limits.clone(),

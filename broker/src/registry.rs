@@ -97,6 +97,12 @@ impl Pool {
         Ok(parsed)
     }
 
+    /// Keeps one that is parsed already.
+    fn put(&self, number: Number, canonical: &str, resource: &Arc<Resource>) {
+        let mut pool = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        pool.insert(number, (canonical.into(), Arc::clone(resource)));
+    }
+
     /// Forgets a resource that no registry has any more.
     fn drop_unused(&self, number: Number) {
         let mut pool = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -286,6 +292,7 @@ impl Registry {
                 }
                 Some(entry) if same_identity(&entry.resource, resource) => {
                     let (number, uid) = (entry.number, entry.uid);
+                    self.pool.put(number, &canonical, resource);
                     ops.push(Op::Put {
                         number,
                         uid,
@@ -302,6 +309,7 @@ impl Registry {
                         });
                         applied.deleted += 1;
                     }
+                    self.pool.put(self.next_number, &canonical, resource);
                     ops.push(self.put_new(kind, canonical));
                     applied.put += 1;
                 }

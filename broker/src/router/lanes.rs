@@ -134,6 +134,7 @@ impl Router {
         let state = match self.lanes.get(&number) {
             Some(placed) if placed.facts == facts => return Ok(()),
             Some(placed) if placed.worker != worker => {
+                self.tell(worker, ToWorker::Expect(number)).await?;
                 let (state, released) = oneshot::channel();
                 let release = ToWorker::Release {
                     number,

@@ -7,7 +7,8 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::AtWork;
-use super::flight::Answered;
+use super::flight::Landing;
+use crate::Fault;
 use crate::destination::Destination;
 use crate::lane::{Delivery, Lane, LaneFacts, Tally};
 use crate::owed::OwedList;
@@ -31,8 +32,10 @@ pub(crate) enum ToWorker {
         to: usize,
         state: oneshot::Sender<Option<Box<LaneState>>>,
     },
-    /// An answer for a lane that has moved here.
-    Landed(Box<Answered>),
+    /// A lane is about to come here from another worker: what lands for it waits until it does.
+    Expect(Number),
+    /// What landed elsewhere for a lane that has moved here.
+    Landed(Landing),
     /// How are things.
     Report(oneshot::Sender<WorkerReport>),
     /// Start nothing more; answer when nothing is in the air.
@@ -62,10 +65,10 @@ impl LaneState {
 }
 
 impl AtWork {
-    pub(super) fn take_in(&mut self, message: ToWorker) {
+    pub(super) fn take_in(&mut self, message: ToWorker) -> Result<(), Fault> {
         match message {
             ToWorker::Owed(owed) => self.owe(owed),
-            ToWorker::Put(facts, state) => self.put(facts, state),
+            ToWorker::Put(facts, state) => self.put(facts, state)?,
             ToWorker::Retire {
                 number,
                 outstanding,
@@ -76,10 +79,12 @@ impl AtWork {
                 // The router is gone only when the node is ending.
                 drop(state.send(self.release(number, to)));
             }
-            ToWorker::Landed(answered) => self.answered(*answered),
+            ToWorker::Expect(number) => drop(self.arriving.insert(number, Vec::new())),
+            ToWorker::Landed(landing) => self.go_on(landing)?,
             ToWorker::Report(to) => drop(to.send(self.report())),
             ToWorker::Drain(done) => self.draining = Some(done),
         }
+        Ok(())
     }
 
     fn owe(&mut self, owed: Vec<(Number, Offset)>) {
@@ -99,7 +104,11 @@ impl AtWork {
         }
     }
 
-    fn put(&mut self, facts: Arc<LaneFacts>, state: Option<Box<LaneState>>) {
+    fn put(
+        &mut self,
+        facts: Arc<LaneFacts>,
+        state: Option<Box<LaneState>>,
+    ) -> Result<(), Fault> {
         let number = facts.number;
         self.moved.remove(&number);
         let destination = self.destination_slot(&facts);
@@ -124,6 +133,8 @@ impl AtWork {
             self.fill(slot, *state);
         }
         self.wake(slot);
+        let early = self.arriving.remove(&number).unwrap_or_default();
+        early.into_iter().try_for_each(|landing| self.go_on(landing))
     }
 
     fn new_lane(&mut self, lane: Lane) -> u32 {

@@ -34,18 +34,36 @@ pub(crate) struct Stored {
 
 impl AtWork {
     pub(super) fn land(&mut self, landing: Landing) -> Result<(), Fault> {
-        match landing {
-            Landing::Answered(answered) => {
-                self.free(&answered);
-                match self.moved.get(&answered.number) {
-                    Some(&to) => self.send_after(answered, to),
-                    None => self.answered(*answered),
-                }
-                Ok(())
-            }
-            Landing::Stored(stored) => self.stored(*stored),
-            Landing::Forwarded => Ok(()),
+        match &landing {
+            Landing::Answered(answered) => self.free(answered),
+            Landing::Stored(stored) => self.bytes_in_flight -= stored.reply.stored().len(),
+            Landing::Forwarded => {}
         }
+        self.go_on(landing)
+    }
+
+    /// Takes what landed to its lane, wherever that is by now: here, at another worker, or on its
+    /// way here.
+    pub(super) fn go_on(&mut self, landing: Landing) -> Result<(), Fault> {
+        let number = match &landing {
+            Landing::Answered(answered) => answered.number,
+            Landing::Stored(stored) => stored.number,
+            Landing::Forwarded => return Ok(()),
+        };
+        if let Some(early) = self.arriving.get_mut(&number) {
+            early.push(landing);
+            return Ok(());
+        }
+        if let Some(&to) = self.moved.get(&number) {
+            self.send_after(landing, to);
+            return Ok(());
+        }
+        match landing {
+            Landing::Answered(answered) => self.answered(*answered),
+            Landing::Stored(stored) => self.stored(*stored)?,
+            Landing::Forwarded => {}
+        }
+        Ok(())
     }
 
     /// Gives back what the request held: its place, its bytes, its share of the destination.
@@ -68,19 +86,19 @@ impl AtWork {
         self.forget_if_idle(slot);
     }
 
-    /// Sends an answer after its lane. In the air like any request, so that two workers never
+    /// Sends what landed after its lane. In the air like any request, so that two workers never
     /// wait for each other's inbox.
-    fn send_after(&mut self, answered: Box<Answered>, to: usize) {
+    fn send_after(&mut self, landing: Landing, to: usize) {
         let peer = self.peers[to].clone();
         self.flights.push(Box::pin(async move {
             // A closed inbox is a node that is ending: the delivery stays owed in the log.
-            drop(peer.send(super::ToWorker::Landed(answered)).await);
+            drop(peer.send(super::ToWorker::Landed(landing)).await);
             Landing::Forwarded
         }));
     }
 
     /// One step of a delivery whose answer is in.
-    pub(super) fn answered(&mut self, answered: Answered) {
+    fn answered(&mut self, answered: Answered) {
         let Answered {
             number,
             mut delivery,
@@ -259,7 +277,6 @@ impl AtWork {
             sent,
             end,
         } = stored;
-        self.bytes_in_flight -= reply.stored().len();
         let Some(&slot) = self.slots.get(&number) else {
             return Ok(());
         };

@@ -79,6 +79,8 @@ pub(crate) struct AtWork {
     slots: HashMap<Number, u32>,
     /// Where lanes went that have answers outstanding here.
     moved: HashMap<Number, usize>,
+    /// What landed for lanes that are on their way here.
+    arriving: HashMap<Number, Vec<Landing>>,
     destinations: Vec<Option<Destination>>,
     destination_slots: HashMap<Arc<str>, u32>,
     free_destinations: Vec<u32>,
@@ -128,6 +130,7 @@ impl AtWork {
             free_slots: Vec::new(),
             slots: HashMap::new(),
             moved: HashMap::new(),
+            arriving: HashMap::new(),
             destinations: Vec::new(),
             destination_slots: HashMap::new(),
             free_destinations: Vec::new(),
@@ -152,12 +155,14 @@ impl AtWork {
             if self.is_drained() {
                 return Ok(());
             }
-            if more {
-                // The turn ended for its length, not for want of places: let others run once.
-                tokio::task::yield_now().await;
-            } else if !self.wait().await? {
+            // `more`: the turn ended for its length, not for want of places.
+            if !more && !self.wait().await? {
                 return Ok(());
             }
+            // While answers come faster than they are taken in there is always something to do,
+            // and this loop would never be pending: whoever else is on this thread, as the door,
+            // gets a turn in each round. What came meanwhile is then taken in together.
+            tokio::task::yield_now().await;
             self.take_in_more()?;
             self.wake_due(Instant::now());
         }
@@ -178,7 +183,7 @@ impl AtWork {
                 self.land(landing)?;
             }
             message = self.inbox.recv() => match message {
-                Some(message) => self.take_in(message),
+                Some(message) => self.take_in(message)?,
                 None => return Ok(false),
             },
             () = timer => {}
@@ -196,7 +201,7 @@ impl AtWork {
         }
         for _ in 0..TAKE_IN_MAX {
             match self.inbox.try_recv() {
-                Ok(message) => self.take_in(message),
+                Ok(message) => self.take_in(message)?,
                 Err(_) => break,
             }
         }
