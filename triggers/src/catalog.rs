@@ -21,7 +21,7 @@ pub struct Catalog {
 
 #[derive(Debug)]
 struct Entry {
-    resource: Resource,
+    resource: Arc<Resource>,
     /// `None` for a resource restored from the log that hasn't been seen in a file since.
     file: Option<Arc<str>>,
 }
@@ -30,7 +30,7 @@ struct Entry {
 #[derive(Debug, Default)]
 pub struct Change {
     /// New, or saying something else than before. In the order of keys.
-    pub put: Vec<Resource>,
+    pub put: Vec<Arc<Resource>>,
     /// In force before, and known to stand in no file any more. In the order of keys.
     pub gone: Vec<ResourceKey>,
     /// What is wrong in any file, in the order of files and lines.
@@ -80,7 +80,7 @@ impl fmt::Display for Counts {
 /// What the files say, before it is compared with what is in force.
 #[derive(Default)]
 struct Seen {
-    good: BTreeMap<ResourceKey, (Resource, Arc<str>)>,
+    good: BTreeMap<ResourceKey, (Arc<Resource>, Arc<str>)>,
     /// Every identity that stands in some file, good or bad, with its first place.
     standing: HashMap<ResourceKey, Place>,
     /// Files of which some part couldn't be understood: what was known from them stays.
@@ -91,8 +91,8 @@ struct Seen {
 impl Catalog {
     /// A catalog that begins with what the log says was in force, so that a resource whose
     /// file is broken at start keeps its logged version.
-    pub fn restore(resources: impl IntoIterator<Item = Resource>) -> Catalog {
-        let entry = |resource: Resource| {
+    pub fn restore(resources: impl IntoIterator<Item = Arc<Resource>>) -> Catalog {
+        let entry = |resource: Arc<Resource>| {
             (
                 resource.key(),
                 Entry {
@@ -108,12 +108,12 @@ impl Catalog {
 
     /// Everything in force, in the order of keys; what [`crate::lower`] takes.
     pub fn in_force(&self) -> impl Iterator<Item = &Resource> {
-        self.in_force.values().map(|entry| &entry.resource)
+        self.in_force.values().map(|entry| &*entry.resource)
     }
 
     /// One resource in force.
     pub fn get(&self, key: &ResourceKey) -> Option<&Resource> {
-        self.in_force.get(key).map(|entry| &entry.resource)
+        self.in_force.get(key).map(|entry| &*entry.resource)
     }
 
     /// Takes in what the files say now: all files, changed or not.
@@ -214,7 +214,8 @@ fn see(files: Vec<File>) -> Seen {
                         .clone()
                         .expect("what was read from a file has a place");
                     if seen.stands(key.clone(), place) {
-                        seen.good.insert(key, (*resource, Arc::clone(&path)));
+                        seen.good
+                            .insert(key, (Arc::from(resource), Arc::clone(&path)));
                     }
                 }
             }

@@ -224,6 +224,7 @@ fn a_start_with_broken_files_keeps_what_the_log_knows() {
     let logged: Vec<_> = before
         .in_force()
         .map(|resource| triggers::Resource::from_canonical(&resource.canonical()).unwrap())
+        .map(std::sync::Arc::new)
         .collect();
 
     let mut catalog = Catalog::restore(logged.clone());

@@ -125,7 +125,7 @@ fn what_kubectl_writes_is_accepted_and_not_kept() {
     let canonical = change.put[0].canonical();
     expect![[r#"{"apiVersion":"eventing.knative.dev/v1","kind":"Broker","metadata":{"name":"a","namespace":"default","annotations":{"eventing.knative.dev/broker.class":"Weft"},"labels":{"a":"b"}},"spec":{"delivery":{"retry":0}}}"#]].assert_eq(&canonical);
     let again = triggers::Resource::from_canonical(&canonical).unwrap();
-    assert_eq!(again, change.put[0]);
+    assert_eq!(again, *change.put[0]);
     assert_eq!(again.canonical(), canonical);
 }
 
@@ -150,12 +150,12 @@ fn every_field_survives_the_log() {
         let text = resource.canonical();
         assert!(!text.contains('\n'));
         assert_eq!(
-            &triggers::Resource::from_canonical(&text).unwrap(),
-            resource,
+            triggers::Resource::from_canonical(&text).unwrap(),
+            **resource,
             "{text}"
         );
     }
-    let (lowered, _) = lower(&change.put.iter().collect::<Vec<_>>());
+    let (lowered, _) = lower(&change.put.iter().map(|put| &**put).collect::<Vec<_>>());
     expect![[r#"
             Node {
                 ingress: 0.0.0.0:8080,
