@@ -143,6 +143,11 @@ impl Rig {
         Ok(())
     }
 
+    /// Closes the callers' connections, as senders do before a server is stopped.
+    pub(crate) fn disconnect(&mut self) {
+        self.calls = None;
+    }
+
     /// Events sent since the callers were connected.
     pub(crate) fn sent(&self) -> u64 {
         self.calls.as_ref().map_or(0, |calls| calls.sent)

@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -20,8 +20,8 @@ use crate::process;
 /// How long a server may take from its start to its first line with an address, and then to
 /// being ready. Ten thousand triggers have to be read in it.
 const START_MAX: Duration = Duration::from_secs(60);
-/// How long a server may take to stop once asked.
-const STOP_MAX: Duration = Duration::from_secs(20);
+/// How long a server may take to stop once asked; more than Weft's `shutdownGrace`, 25 s.
+pub(crate) const STOP_MAX: Duration = Duration::from_secs(40);
 /// Between two looks at something that gives no sign.
 const LOOK_EVERY: Duration = Duration::from_millis(5);
 /// Lines of output kept unread before the server's output waits.
@@ -42,8 +42,6 @@ pub(crate) enum Failure {
     Silent { log: PathBuf },
     #[error("it was not ready within {} s; see {}", START_MAX.as_secs(), log.display())]
     NotReady { log: PathBuf },
-    #[error("it did not stop within {} s of SIGTERM and was killed", STOP_MAX.as_secs())]
-    Stubborn,
     #[error(transparent)]
     Io(#[from] io::Error),
 }
@@ -110,17 +108,14 @@ impl Subject {
             .stderr(File::create(log)?);
         let mut child = command.spawn().map_err(Failure::Spawn)?;
         let pid = Pid::from_child(&child);
-        let Some(output) = child.stdout.take() else {
-            end(&mut child, pid)?;
-            return Err(Failure::Silent { log: log.into() });
-        };
+        let lines = read_lines(child.stdout.take());
         let mut subject = Self {
             child,
             pid,
             ingress: SocketAddr::from(([127, 0, 0, 1], 0)),
             admin: None,
             class: "?".into(),
-            lines: read_lines(output),
+            lines,
         };
         subject.listen(log)?;
         if traced {
@@ -174,21 +169,33 @@ impl Subject {
             }
             thread::sleep(LOOK_EVERY);
         }
-        if let Some((200, status)) = self.admin.and_then(|admin| get(admin, "/status"))
-            && let Some(class) = class_in(&status)
-        {
-            self.class = class.into();
-        }
         Ok(())
     }
 
-    /// Asks it to stop and waits until it has.
-    pub(crate) fn stop(mut self) -> Result<(), Failure> {
-        if end(&mut self.child, self.pid)? {
-            Ok(())
-        } else {
-            Err(Failure::Stubborn)
+    /// What it says it owes, all triggers together; none when it has no metrics.
+    pub(crate) fn owed(&self) -> Option<u64> {
+        let (status, text) = get(self.admin?, "/metrics")?;
+        (status == 200).then(|| sum_of("weft_owed{", &text))
+    }
+
+    /// Asks it to stop and waits until it has, letting time pass by `meanwhile`: a server that
+    /// drains waits for the functions, which must go on answering. False when it had to be killed.
+    pub(crate) fn stop(
+        mut self,
+        mut meanwhile: impl FnMut(Duration) -> io::Result<()>,
+    ) -> io::Result<bool> {
+        if self.child.try_wait()?.is_some() {
+            return Ok(false);
         }
+        kill_process(self.pid, Signal::TERM)?;
+        let deadline = Instant::now() + STOP_MAX;
+        while self.child.try_wait()?.is_none() {
+            if deadline < Instant::now() {
+                return Ok(false);
+            }
+            meanwhile(LOOK_EVERY)?;
+        }
+        Ok(true)
     }
 }
 
@@ -203,30 +210,14 @@ impl Drop for Subject {
     }
 }
 
-/// Asks `pid` to stop, waits for `child`; false when both had to be killed.
-fn end(child: &mut Child, pid: Pid) -> io::Result<bool> {
-    if child.try_wait()?.is_some() {
-        return Ok(true);
-    }
-    kill_process(pid, Signal::TERM)?;
-    let deadline = Instant::now() + STOP_MAX;
-    while child.try_wait()?.is_none() {
-        if deadline < Instant::now() {
-            kill_process(pid, Signal::KILL)?;
-            child.kill()?;
-            child.wait()?;
-            return Ok(false);
-        }
-        thread::sleep(LOOK_EVERY);
-    }
-    Ok(true)
-}
-
 /// Hands on each line; reads to the end also when nobody listens, so that the writer never waits.
-fn read_lines(output: std::process::ChildStdout) -> Receiver<String> {
+fn read_lines(output: Option<ChildStdout>) -> Receiver<String> {
     let (sender, receiver) = sync_channel(LINES_MAX);
     thread::spawn(move || {
-        for line in BufReader::new(output).lines().map_while(Result::ok) {
+        let lines = output
+            .into_iter()
+            .flat_map(|output| BufReader::new(output).lines());
+        for line in lines.map_while(Result::ok) {
             // Full or gone: what is printed after the start is not needed.
             drop(sender.try_send(line));
         }
@@ -278,6 +269,13 @@ fn class_in(text: &str) -> Option<&'static str> {
     CLASSES.iter().find(whole_word).copied()
 }
 
+/// The sum of a metric's series, in whole numbers. `name` ends with the brace of the labels.
+fn sum_of(name: &str, metrics: &str) -> u64 {
+    let series = metrics.lines().filter(|line| line.starts_with(name));
+    let values = series.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
+    values.sum::<f64>() as u64
+}
+
 /// A plain GET; none when nobody answers. The status, and the bytes that came as text.
 pub(crate) fn get(address: SocketAddr, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect_timeout(&address, Duration::from_secs(1)).ok()?;
@@ -327,6 +325,14 @@ mod tests {
         ] {
             assert_eq!(announced(line), expected, "{line}");
         }
+    }
+
+    #[test]
+    fn a_metric_is_the_sum_of_its_series() {
+        let text = "# TYPE weft_owed gauge\nweft_owed{trigger=\"a b\"} 1000.0\n\
+                    weft_owed{trigger=\"c\"} 7\nweft_owed_seconds{trigger=\"c\"} 99\n";
+        assert_eq!(sum_of("weft_owed{", text), 1_007);
+        assert_eq!(sum_of("weft_dead{", text), 0);
     }
 
     #[test]

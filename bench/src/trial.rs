@@ -16,7 +16,7 @@ use crate::process::{self, Memory};
 use crate::recipe::{Functions, Measure, Recipe, SLOW, Server};
 use crate::rig::{Load, Pace, Rig, Seen};
 use crate::sink::Habit;
-use crate::subject::{Failure, Subject, SyncDelay};
+use crate::subject::{Failure, STOP_MAX, Subject, SyncDelay};
 use crate::wire::Request;
 
 /// Bytes of data in each event.
@@ -121,7 +121,15 @@ fn run_in(place: &Path, setup: &Setup, recipe: &Recipe) -> Result<Row, Failure> 
     match recipe.measure {
         Measure::Speed => speed(&mut rig, pid, setup, recipe, &mut row)?,
         Measure::Rest => {}
-        Measure::Owe { events } => owe(&mut rig, pid, events, &mut row)?,
+        Measure::Owe { events } => {
+            owe(&mut rig, pid, events, &mut row)?;
+            let owed = subject.owed().unwrap_or(0);
+            note(
+                &mut row,
+                events.saturating_sub(owed),
+                "events that it does not say it owes",
+            );
+        }
     }
     rig.rest(SETTLE)?;
     row.idle_after_percent = idle(&mut rig, pid, setup.rest)?;
@@ -135,7 +143,13 @@ fn run_in(place: &Path, setup: &Setup, recipe: &Recipe) -> Result<Row, Failure> 
     note(&mut row, duplicates, "arrived twice");
     let unreadable = rig.sink.unreadable;
     note(&mut row, unreadable, "unreadable at the sink");
-    subject.stop()?;
+    rig.disconnect();
+    if !subject.stop(|span| rig.rest(span))? {
+        let seconds = STOP_MAX.as_secs();
+        row.blemishes.push(format!(
+            "it did not stop in order within {seconds} s of SIGTERM"
+        ));
+    }
     Ok(row)
 }
 
