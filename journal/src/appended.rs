@@ -60,6 +60,11 @@ impl Slot {
         })
     }
 
+    /// Whether the desk's porter promises to announce what waits.
+    pub(crate) fn is_promised(&self) -> bool {
+        self.desk.as_ref().is_some_and(|desk| desk.promise())
+    }
+
     fn poll(&self, context: &Context<'_>) -> Poll<Outcome> {
         let mut state = lock(&self.state);
         if let Some(outcome) = state.outcome.take() {
@@ -99,6 +104,13 @@ impl Finished {
         }
     }
 
+    /// Whether a porter is about to wake some of them.
+    pub(crate) fn has_desks(&self) -> bool {
+        self.desks
+            .iter()
+            .any(|(desk, _)| !lock(&desk.state).unattended)
+    }
+
     /// Wakes everybody whose outcome was put.
     pub(crate) fn wake(self) {
         for (desk, slots) in self.desks {
@@ -120,11 +132,27 @@ pub(crate) struct Desk {
 struct DeskState {
     finished: Vec<Arc<Slot>>,
     porter: Option<Waker>,
+    /// The porter is to announce what waits.
+    asked: bool,
     /// The porter has gone, or was never set to work.
     unattended: bool,
 }
 
 impl Desk {
+    /// Has the porter announce what is being appended. `false` when there is none.
+    fn promise(&self) -> bool {
+        let mut state = lock(&self.state);
+        if !state.unattended && !std::mem::replace(&mut state.asked, true) {
+            let porter = state.porter.take();
+            drop(state);
+            if let Some(porter) = porter {
+                porter.wake();
+            }
+            return true;
+        }
+        !state.unattended
+    }
+
     fn lay_down(&self, mut slots: Vec<Arc<Slot>>) {
         let mut state = lock(&self.state);
         if state.unattended {
@@ -133,6 +161,7 @@ impl Desk {
             return;
         }
         state.finished.append(&mut slots);
+        state.asked = true;
         let porter = state.porter.take();
         drop(state);
         if let Some(porter) = porter {
@@ -144,28 +173,49 @@ impl Desk {
 /// Wakes the tasks of one runtime whose appends have finished. Spawn it on the runtime whose tasks
 /// use the [`crate::LocalJournal`] it came with; it never ends by itself. Dropping it is safe: its
 /// tasks are woken one by one from then on.
+///
+/// It also hands over what the tasks append: only when the runtime has done what was ready does it
+/// nudge the committer. On a core that both share, a committer that helps itself interrupts the
+/// runtime for a handful of groups, and pays a write and a sync for each handful.
 #[must_use = "appends of this handle wait until the porter is polled or dropped"]
-#[derive(Debug)]
 pub struct Porter {
     desk: Arc<Desk>,
+    shared: Arc<Shared>,
+    /// The others of the runtime have their turn.
+    yielding: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl Porter {
-    pub(crate) fn new() -> (Arc<Desk>, Self) {
+    pub(crate) fn new(shared: Arc<Shared>) -> (Arc<Desk>, Self) {
         let desk = Arc::new(Desk::default());
-        (Arc::clone(&desk), Self { desk })
+        let porter = Self {
+            desk: Arc::clone(&desk),
+            shared,
+            yielding: None,
+        };
+        (desk, porter)
     }
 }
 
 impl Future for Porter {
     type Output = std::convert::Infallible;
 
-    fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
+    fn poll(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         let mut state = lock(&self.desk.state);
         state.porter = Some(context.waker().clone());
         let finished = std::mem::take(&mut state.finished);
+        let asked = std::mem::take(&mut state.asked);
         drop(state);
         finished.iter().for_each(|slot| slot.wake());
+        if asked && self.yielding.is_none() {
+            self.yielding = Some(Box::pin(tokio::task::yield_now()));
+        }
+        if let Some(yielding) = &mut self.yielding
+            && yielding.as_mut().poll(context).is_ready()
+        {
+            self.yielding = None;
+            self.shared.announce();
+        }
         Poll::Pending
     }
 }
@@ -177,6 +227,7 @@ impl Drop for Porter {
         let finished = std::mem::take(&mut state.finished);
         drop(state);
         finished.iter().for_each(|slot| slot.wake());
+        self.shared.nudge();
     }
 }
 

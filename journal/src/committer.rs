@@ -15,6 +15,7 @@ use bytes::Bytes;
 use tokio::sync::watch;
 
 use crate::appended::{AppendError, Finished, Outcome, Slot};
+use crate::buffers::Buffers;
 use crate::clock::WallTime;
 use crate::disk::File;
 use crate::driver::Fault;
@@ -86,6 +87,8 @@ pub(crate) struct Committer {
     active: Option<Active>,
     backlog: Backlog,
     in_air: Option<InAir>,
+    /// What frames are laid into.
+    buffers: Arc<Buffers>,
     /// The disk had no room for a segment of appends; the driver asks it again.
     disk_short: bool,
     stall: Option<Stall>,
@@ -150,6 +153,7 @@ impl Committer {
             active,
             backlog: Backlog::default(),
             in_air: None,
+            buffers: Arc::default(),
             disk_short: false,
             stall: None,
             ending: None,
@@ -349,11 +353,18 @@ impl Committer {
 
     /// Builds the next frame from what waits.
     fn write(&mut self) -> Next {
+        self.outlets.shared.begin_write();
         let active = self.active.as_ref().expect("a segment was made sure of");
         let (file, position) = (Arc::clone(&active.file), active.position);
         let seed = active.segment.seed();
         let plan = self.plan(active);
-        let mut frame = Encoder::new(seed, self.next_offset, plan.records, plan.bytes);
+        let mut frame = Encoder::new(
+            seed,
+            self.next_offset,
+            plan.records,
+            plan.bytes,
+            &self.buffers,
+        );
         let mut air = InAir {
             frame: Frame {
                 first: self.next_offset,
@@ -442,7 +453,7 @@ impl Committer {
         }
         self.outlets
             .shared
-            .release(air.append_bytes, air.note_bytes);
+            .wrote(air.append_bytes, air.note_bytes, finished.has_desks());
         finished.wake();
         if air.closes {
             self.ending = Some(Ok(()));

@@ -94,6 +94,19 @@ impl AlignedBytes {
         Self { memory, start }
     }
 
+    /// Nothing, without memory: what is left where a buffer was taken away.
+    pub(crate) fn none() -> Self {
+        Self {
+            memory: Vec::new(),
+            start: 0,
+        }
+    }
+
+    /// Bytes it has room for.
+    pub(crate) fn capacity(&self) -> usize {
+        self.memory.capacity().saturating_sub(self.start)
+    }
+
     /// `bytes` zeros.
     pub fn zeroed(bytes: usize) -> Self {
         let memory = vec![0u8; bytes + BLOCK_BYTES];

@@ -1,7 +1,10 @@
 //! Laying records into a frame's buffer: one copy of each body, and its checksums.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
+use crate::buffers::Buffers;
 use crate::disk::AlignedBytes;
 use crate::layout::{
     BLOCK_BYTES, FLAG_CLOSE, FLAG_FIRST, FLAG_FRAME, FLAG_LAST, RECORD_HEADER_BYTES, RecordHeader,
@@ -15,17 +18,25 @@ pub(crate) struct Encoder {
     /// The offset of the next record.
     pub(crate) offset: u64,
     buffer: AlignedBytes,
+    buffers: Arc<Buffers>,
     starts: Vec<u32>,
 }
 
 impl Encoder {
     /// A frame that begins at `offset` and has room for so many records, of so many bytes with
     /// their headers.
-    pub(crate) fn new(seed: Seed, offset: u64, records: usize, bytes: usize) -> Self {
+    pub(crate) fn new(
+        seed: Seed,
+        offset: u64,
+        records: usize,
+        bytes: usize,
+        buffers: &Arc<Buffers>,
+    ) -> Self {
         Self {
             seed,
             offset,
-            buffer: AlignedBytes::with_capacity(blocks(bytes)),
+            buffer: buffers.take(blocks(bytes)),
+            buffers: Arc::clone(buffers),
             starts: Vec::with_capacity(records),
         }
     }
@@ -67,6 +78,6 @@ impl Encoder {
     pub(crate) fn finish(mut self) -> (Bytes, Vec<u32>) {
         self.buffer.pad_to(blocks(self.buffer.len()));
         debug_assert!(self.buffer.len().is_multiple_of(BLOCK_BYTES));
-        (self.buffer.into(), self.starts)
+        (self.buffers.share(self.buffer), self.starts)
     }
 }

@@ -178,7 +178,7 @@ impl Journal {
     /// A handle for the tasks of one current-thread runtime, and the porter to spawn there. See
     /// [`Porter`] for what it saves.
     pub fn local(&self) -> (LocalJournal, Porter) {
-        let (desk, porter) = Porter::new();
+        let (desk, porter) = Porter::new(Arc::clone(&self.core.shared));
         let local = LocalJournal {
             journal: self.clone(),
             desk,

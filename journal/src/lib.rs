@@ -19,6 +19,7 @@
 //! `reader` (reading back), `survey` and `recovery` (opening), `verify` (looking without opening).
 
 mod appended;
+mod buffers;
 mod clock;
 mod committer;
 mod disk;

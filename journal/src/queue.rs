@@ -96,6 +96,10 @@ struct Queue {
     ended: Option<AppendError>,
     /// There is news that the committer must look at now.
     nudged: bool,
+    /// A porter will announce what waits, once its thread has done what it can do now.
+    promised: bool,
+    /// A frame is being written.
+    writing: bool,
     /// The committer knows of notes already and wakes by itself.
     armed: bool,
     first_note: Option<Duration>,
@@ -157,6 +161,7 @@ impl Shared {
             queue.append_bytes += bytes;
         }
         let slot = Slot::new(desk);
+        let promised = work == Work::Append && slot.is_promised();
         queue.entries.push_back(Entry {
             work,
             group,
@@ -166,7 +171,11 @@ impl Shared {
         if work == Work::Close {
             queue.ended = Some(AppendError::Closed);
         }
-        self.nudge_locked(queue);
+        if promised {
+            queue.promised = true;
+        } else {
+            self.nudge_locked(queue);
+        }
         Pushed::Waiting(slot)
     }
 
@@ -198,7 +207,7 @@ impl Shared {
             bytes,
             slot: None,
         });
-        let news = queue.first_note.is_none() && !queue.armed;
+        let news = queue.first_note.is_none() && !queue.armed && !queue.promised;
         if queue.first_note.is_none() {
             queue.first_note = Some(self.clock.monotonic());
         }
@@ -239,6 +248,19 @@ impl Shared {
         self.nudge_locked(lock(&self.queue));
     }
 
+    /// A porter's thread has done what it could. While a frame is being written that isn't yet so:
+    /// its waiters are still to be told, and will add to the next.
+    pub(crate) fn announce(&self) {
+        let queue = lock(&self.queue);
+        if queue.promised && !queue.writing {
+            self.nudge_locked(queue);
+        }
+    }
+
+    pub(crate) fn begin_write(&self) {
+        lock(&self.queue).writing = true;
+    }
+
     fn nudge_locked(&self, mut queue: std::sync::MutexGuard<'_, Queue>) {
         if !std::mem::replace(&mut queue.nudged, true) {
             drop(queue);
@@ -250,7 +272,15 @@ impl Shared {
     /// Takes all that waits. `armed` says that notes taken earlier are still to be written.
     pub(crate) fn drain(&self, armed: bool) -> Drained {
         let mut queue = lock(&self.queue);
+        if queue.promised && !queue.nudged {
+            queue.armed = armed;
+            return Drained {
+                entries: VecDeque::new(),
+                first_note: None,
+            };
+        }
         queue.nudged = false;
+        queue.promised = false;
         let first_note = queue.first_note.take();
         queue.armed = armed || first_note.is_some();
         Drained {
@@ -259,9 +289,28 @@ impl Shared {
         }
     }
 
-    /// Bytes that no longer wait. Wakes those who wait for their room.
-    pub(crate) fn release(&self, append_bytes: usize, note_bytes: usize) {
+    /// A frame was written: its bytes no longer wait. Wakes those who wait for their room. `told`
+    /// says that a porter is about to wake some of its waiters, and will announce what they add.
+    pub(crate) fn wrote(&self, append_bytes: usize, note_bytes: usize, told: bool) {
         let mut queue = lock(&self.queue);
+        queue.writing = false;
+        if queue.promised && !told {
+            queue.nudged = true;
+        }
+        self.release_locked(queue, append_bytes, note_bytes);
+    }
+
+    /// Bytes that no longer wait, since they were refused.
+    pub(crate) fn release(&self, append_bytes: usize, note_bytes: usize) {
+        self.release_locked(lock(&self.queue), append_bytes, note_bytes);
+    }
+
+    fn release_locked(
+        &self,
+        mut queue: std::sync::MutexGuard<'_, Queue>,
+        append_bytes: usize,
+        note_bytes: usize,
+    ) {
         queue.append_bytes -= append_bytes;
         queue.note_bytes -= note_bytes;
         let room = if append_bytes != 0 {
