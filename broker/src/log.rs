@@ -7,6 +7,7 @@
 
 use std::ops::Range;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use journal::{
     AppendError, Appended, Clock, Full, Group, Journal, LocalJournal, Offset, Porter, Record, Why,
@@ -19,6 +20,8 @@ pub struct Log {
     /// Of a thread with a porter: its appends are woken together.
     local: Option<LocalJournal>,
     clock: Arc<dyn Clock>,
+    /// Whether what room is left must be kept for endings.
+    short: Arc<AtomicBool>,
 }
 
 /// The journal has stopped: nothing can be written any more.
@@ -33,6 +36,7 @@ impl Log {
             journal,
             local: None,
             clock,
+            short: Arc::new(AtomicBool::new(false)),
         }
     }
 
@@ -57,6 +61,18 @@ impl Log {
     /// The journal under it.
     pub fn journal(&self) -> &Journal {
         &self.journal
+    }
+
+    /// Whether so little room is left that it must be kept for what ends deliveries, and so lets
+    /// the log be reclaimed. Parked records are not written then: their attempts repeat if the
+    /// process ends before there is room again.
+    pub fn is_short(&self) -> bool {
+        self.short.load(Ordering::Relaxed)
+    }
+
+    /// Says whether it is; the router looks now and then.
+    pub(crate) fn set_short(&self, short: bool) {
+        self.short.store(short, Ordering::Relaxed);
     }
 
     /// The first offset that is not durable yet.

@@ -13,6 +13,10 @@ use super::wire::{self, Short, Take};
 /// [`crate::answer::ANSWER_BODY_KEPT_BYTES`].
 pub const MIDDLE_BODY_KEPT_BYTES: usize = 512;
 
+/// How much of the bodies of all middle attempts is kept with a dead letter, in bytes. Beyond, only
+/// when they were made and what they came to: a day of answers that all differ must fit a record.
+pub const MIDDLE_BODIES_BYTES_MAX: usize = 64 * 1024;
+
 /// One attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Attempt {
@@ -66,8 +70,19 @@ impl Verdict {
     }
 }
 
-/// Appends `attempt`; `earlier` are those already in the same record.
-pub(super) fn put(out: &mut Vec<u8>, attempt: &Attempt, earlier: &[Attempt]) {
+/// What of an attempt's body goes into a record.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Keep {
+    /// Its bytes.
+    Own,
+    /// It is the same as that of the record's attempt with this index.
+    As(usize),
+    /// Nothing.
+    Nothing,
+}
+
+/// Appends `attempt`, and of its body what `keep` says.
+pub(super) fn put(out: &mut Vec<u8>, attempt: &Attempt, keep: Keep) {
     wire::put_varint(out, attempt.started.0);
     wire::put_varint(out, u64::from(attempt.latency_ms));
     let code = VERDICTS
@@ -77,18 +92,39 @@ pub(super) fn put(out: &mut Vec<u8>, attempt: &Attempt, earlier: &[Attempt]) {
     out.push(code as u8);
     wire::put_varint(out, u64::from(attempt.status.unwrap_or(0)));
     wire::put_bytes(out, attempt.text.as_bytes());
-    if attempt.body.is_empty() {
-        return wire::put_varint(out, 0);
-    }
-    match earlier
-        .iter()
-        .position(|before| before.body == attempt.body)
-    {
-        Some(same) => wire::put_varint(out, same as u64 + 2),
-        None => {
+    match keep {
+        Keep::Own if !attempt.body.is_empty() => {
             wire::put_varint(out, 1);
             wire::put_bytes(out, &attempt.body);
         }
+        Keep::As(same) => wire::put_varint(out, same as u64 + 2),
+        Keep::Own | Keep::Nothing => wire::put_varint(out, 0),
+    }
+}
+
+/// Appends a whole history: each different body once, the first attempt's and the last's always,
+/// those between while they are [`MIDDLE_BODIES_BYTES_MAX`] together.
+pub(super) fn put_all(out: &mut Vec<u8>, attempts: &[Attempt]) {
+    let mut room = MIDDLE_BODIES_BYTES_MAX;
+    let mut own: Vec<usize> = Vec::new();
+    for (index, attempt) in attempts.iter().enumerate() {
+        let length = attempt.body.len();
+        let is_end = index == 0 || index + 1 == attempts.len();
+        let same = own.iter().find(|own| attempts[**own].body == attempt.body);
+        let keep = match same {
+            _ if length == 0 => Keep::Nothing,
+            Some(same) => Keep::As(*same),
+            None if is_end => Keep::Own,
+            None if length <= room => {
+                room -= length;
+                Keep::Own
+            }
+            None => Keep::Nothing,
+        };
+        if let Keep::Own = keep {
+            own.push(index);
+        }
+        put(out, attempt, keep);
     }
 }
 

@@ -61,9 +61,7 @@ impl Dead {
             wire::put_bytes(&mut body, text.as_bytes());
         }
         wire::put_varint(&mut body, self.attempts.len() as u64);
-        for (index, attempt) in self.attempts.iter().enumerate() {
-            attempt::put(&mut body, attempt, &self.attempts[..index]);
-        }
+        attempt::put_all(&mut body, &self.attempts);
         if let Some(reply) = &self.reply {
             wire::put_bytes(&mut body, reply);
         }

@@ -33,7 +33,7 @@ impl Parked {
         wire::put_varint(&mut body, self.offset.0);
         wire::put_varint(&mut body, u64::from(self.attempt));
         wire::put_varint(&mut body, self.due.0);
-        attempt::put(&mut body, &self.failed, &[]);
+        attempt::put(&mut body, &self.failed, attempt::Keep::Own);
         Record {
             kind: PARKED,
             version: VERSION,

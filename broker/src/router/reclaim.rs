@@ -29,8 +29,13 @@ impl Router {
         let held_from = self.holds.lowest().unwrap_or(self.next).min(self.next);
         let now = self.log.clock().wall();
         let usage = self.log.journal().usage();
+        let segment_bytes = self.log.journal().facts().segment_bytes;
+        // The last segment is kept for what ends deliveries, or nothing could be reclaimed again.
+        let last = usage.bytes_used + segment_bytes > usage.bytes_max;
+        let disk_full = usage.disk_free.is_some_and(|free| free < segment_bytes);
+        self.log.set_short(last || disk_full);
         let segments = self.log.journal().segments();
-        let room_wanted = self.log.journal().facts().segment_bytes * SEGMENTS_AHEAD;
+        let room_wanted = segment_bytes * SEGMENTS_AHEAD;
         let mut used = usage.bytes_used;
         let mut before = None;
         for segment in segments.iter().filter(|segment| segment.sealed) {

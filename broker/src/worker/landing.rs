@@ -147,7 +147,9 @@ impl AtWork {
                     due,
                     failed: record.clone(),
                 };
-                self.note(parked.record());
+                if !self.log.is_short() {
+                    self.note(parked.record());
+                }
                 delivery.history.get_or_insert_default().push(record);
                 self.park(slot, delivery, wait);
             }
