@@ -11,7 +11,8 @@ use broker::records::{FORWARD, Outcome};
 use broker::report::Report;
 use event::Event;
 use journal::Offset;
-use triggers::{BrokerName, Filter, Resource, TriggerName, lower};
+use tokio::time::Instant;
+use triggers::{BrokerName, Filter, Kind, Resource, TriggerName, lower};
 
 use crate::logbook::Logbook;
 use crate::sinks::{Key, Sinks};
@@ -21,6 +22,8 @@ use crate::sinks::{Key, Sinks};
 struct Wanting {
     broker: BrokerName,
     filter: Filter,
+    /// When it may be deleted, where its file is gone.
+    until: Option<Instant>,
 }
 
 /// An event that was answered with yes.
@@ -49,8 +52,8 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    /// These resources are about to be in force.
-    pub fn changing(&mut self, resources: &[&Resource]) {
+    /// These resources are about to be in force, some of them only until their time is over.
+    pub fn changing(&mut self, resources: &[(&Resource, Option<Instant>)]) {
         self.coming = Some(wanting(resources));
     }
 
@@ -70,7 +73,9 @@ impl Ledger {
     pub fn owed_to(&self, broker: &BrokerName, event: &Event) -> BTreeSet<String> {
         let wants = |wanting: &BTreeMap<TriggerName, Wanting>| -> BTreeSet<String> {
             let wanting = wanting.iter().filter(|(_, wanting)| {
-                wanting.broker == *broker && wanting.filter.matches(&event.as_ref())
+                wanting.broker == *broker
+                    && wanting.until.is_none_or(|until| Instant::now() < until)
+                    && wanting.filter.matches(&event.as_ref())
             });
             wanting.map(|(name, _)| name.name().to_owned()).collect()
         };
@@ -94,7 +99,8 @@ impl Ledger {
     /// Forgets what was answered with yes only once the disk had seen more than `changes`
     /// changes: the power failed before.
     pub fn as_of_change(&mut self, changes: u64) {
-        self.acknowledged.retain(|acknowledged| acknowledged.disk_changes <= changes);
+        self.acknowledged
+            .retain(|acknowledged| acknowledged.disk_changes <= changes);
     }
 
     /// Compares the promises with the log, the engine's report and the functions' memory.
@@ -104,7 +110,13 @@ impl Ledger {
     /// # Errors
     ///
     /// Everything that doesn't agree, a line each.
-    pub fn settle(&self, log: &Logbook, report: &Report, sinks: &Sinks, start: Offset) -> Vec<String> {
+    pub fn settle(
+        &self,
+        log: &Logbook,
+        report: &Report,
+        sinks: &Sinks,
+        start: Offset,
+    ) -> Vec<String> {
         let mut wrong = log.wrong.clone();
         self.settle_promises(log, start, &mut wrong);
         settle_routing(log, report, &mut wrong);
@@ -117,7 +129,13 @@ impl Ledger {
 
     fn settle_promises(&self, log: &Logbook, start: Offset, wrong: &mut Vec<String>) {
         let mut at = BTreeSet::new();
-        for Acknowledged { key, offset, owed_to, .. } in &self.acknowledged {
+        for Acknowledged {
+            key,
+            offset,
+            owed_to,
+            ..
+        } in &self.acknowledged
+        {
             if *offset < start {
                 continue;
             }
@@ -125,15 +143,27 @@ impl Ledger {
                 wrong.push(format!("two events were given offset {}", offset.0));
             }
             let Some(stored) = log.events.get(offset) else {
-                wrong.push(format!("LOST: {key:?} was acknowledged at {} and isn't there", offset.0));
+                wrong.push(format!(
+                    "LOST: {key:?} was acknowledged at {} and isn't there",
+                    offset.0
+                ));
                 continue;
             };
             if stored.key != *key {
-                wrong.push(format!("{key:?} was acknowledged at {}, there is {:?}", offset.0, stored.key));
+                wrong.push(format!(
+                    "{key:?} was acknowledged at {}, there is {:?}",
+                    offset.0, stored.key
+                ));
             }
-            let wanted: BTreeSet<String> = stored.wanted_by.iter().map(|number| log.name(*number)).collect();
+            let wanted: BTreeSet<String> = stored
+                .wanted_by
+                .iter()
+                .map(|number| log.name(*number))
+                .collect();
             for name in owed_to.difference(&wanted) {
-                wrong.push(format!("{key:?} is owed to {name}, which wasn't in force at its offset"));
+                wrong.push(format!(
+                    "{key:?} is owed to {name}, which wasn't in force at its offset"
+                ));
             }
         }
     }
@@ -143,7 +173,10 @@ impl Ledger {
         let mut took: BTreeSet<(String, Key)> = BTreeSet::new();
         sinks.each(|call| {
             if !self.tried.contains(&call.key) && !replied.contains(&call.key) {
-                wrong.push(format!("{} got {:?}, which nobody published", call.sink, call.key));
+                wrong.push(format!(
+                    "{} got {:?}, which nobody published",
+                    call.sink, call.key
+                ));
             }
             if call.took() {
                 took.insert((call.whose.clone(), call.key.clone()));
@@ -153,10 +186,14 @@ impl Ledger {
             if *end != Some(Outcome::Delivered) || *offset < start {
                 continue;
             }
-            let Some(event) = log.event_of(*number, *offset) else { continue };
+            let Some(event) = log.event_of(*number, *offset) else {
+                continue;
+            };
             let delivery = (log.name(*number), event.key.clone());
             if !took.contains(&delivery) {
-                wrong.push(format!("{delivery:?} counts as delivered, and no function took it"));
+                wrong.push(format!(
+                    "{delivery:?} counts as delivered, and no function took it"
+                ));
             }
         }
     }
@@ -169,13 +206,27 @@ fn settle_routing(log: &Logbook, report: &Report, wrong: &mut Vec<String>) {
         let routed = |number: &u32| log.deliveries.contains_key(&(*number, *offset));
         for number in event.wanted_by.iter().filter(|number| !routed(number)) {
             let name = log.name(*number);
-            wrong.push(format!("{:?} at {} is owed to {name} and wasn't routed", event.key, offset.0));
+            wrong.push(format!(
+                "{:?} at {} is owed to {name} and wasn't routed",
+                event.key, offset.0
+            ));
         }
     }
-    for (number, offset) in log.deliveries.keys().filter(|(number, _)| number & FORWARD == 0) {
-        let wanted = log.events.get(offset).is_none_or(|event| event.wanted_by.contains(number));
+    for (number, offset) in log
+        .deliveries
+        .keys()
+        .filter(|(number, _)| number & FORWARD == 0)
+    {
+        let wanted = log
+            .events
+            .get(offset)
+            .is_none_or(|event| event.wanted_by.contains(number));
         if !wanted {
-            wrong.push(format!("{} never wanted offset {}", log.name(*number), offset.0));
+            wrong.push(format!(
+                "{} never wanted offset {}",
+                log.name(*number),
+                offset.0
+            ));
         }
     }
 }
@@ -183,7 +234,9 @@ fn settle_routing(log: &Logbook, report: &Report, wrong: &mut Vec<String>) {
 fn settle_books(log: &Logbook, report: &Report, wrong: &mut Vec<String>) {
     let mut compare = |what: &str, says: &Book, is: &Book| {
         if says != is {
-            wrong.push(format!("the books of {what} say {says:?}, the log says {is:?}"));
+            wrong.push(format!(
+                "the books of {what} say {says:?}, the log says {is:?}"
+            ));
         }
         if !says.balances() {
             wrong.push(format!("the books of {what} don't balance: {says:?}"));
@@ -201,13 +254,34 @@ fn settle_books(log: &Logbook, report: &Report, wrong: &mut Vec<String>) {
     }
 }
 
-fn wanting(resources: &[&Resource]) -> BTreeMap<TriggerName, Wanting> {
-    let (lowered, _) = lower(resources);
-    let ready = lowered.triggers.into_values().filter(|trigger| trigger.not_ready.is_none());
+fn wanting(resources: &[(&Resource, Option<Instant>)]) -> BTreeMap<TriggerName, Wanting> {
+    let all: Vec<&Resource> = resources.iter().map(|(resource, _)| *resource).collect();
+    let (lowered, _) = lower(&all);
+    let until = |name: &TriggerName| {
+        let same = |resource: &Resource| {
+            let metadata = &resource.metadata;
+            resource.kind() == Kind::Trigger
+                && metadata.name == name.name()
+                && metadata.namespace == name.namespace()
+        };
+        resources
+            .iter()
+            .find(|(resource, _)| same(resource))
+            .and_then(|(_, until)| *until)
+    };
+    let ready = lowered
+        .triggers
+        .into_values()
+        .filter(|trigger| trigger.not_ready.is_none());
     ready
         .map(|trigger| {
-            let (broker, filter) = (trigger.broker, trigger.filter);
-            (trigger.name, Wanting { broker, filter })
+            let until = until(&trigger.name);
+            let wanting = Wanting {
+                broker: trigger.broker,
+                filter: trigger.filter,
+                until,
+            };
+            (trigger.name, wanting)
         })
         .collect()
 }

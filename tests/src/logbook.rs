@@ -9,9 +9,7 @@ use broker::books::Book;
 use broker::records::dead::Dead;
 use broker::records::envelope::Envelope;
 use broker::records::trigger_set::Kind;
-use broker::records::{
-    self, Cause, FORWARD, Number, Outcome, Why, routed, settled, trigger_set,
-};
+use broker::records::{self, Cause, FORWARD, Number, Outcome, Why, routed, settled, trigger_set};
 use broker::registry::Registry;
 use journal::{Journal, Offset};
 use triggers::Lowered;
@@ -44,6 +42,8 @@ pub struct Logbook {
     pub routed_to: Offset,
     /// What no log should hold.
     pub wrong: Vec<String>,
+    /// The first record that is kept: what came before can't be judged.
+    start: Offset,
     deleted: BTreeSet<Number>,
 }
 
@@ -56,6 +56,7 @@ impl Logbook {
     pub fn read(journal: &Journal) -> Logbook {
         let mut book = Logbook {
             routed_to: journal.start(),
+            start: journal.start(),
             ..Logbook::default()
         };
         let mut registry = Registry::new(journal.facts().log_id);
@@ -108,13 +109,19 @@ impl Logbook {
         let envelope = Envelope::read(stored).expect("an Event record reads");
         let event = envelope.event.as_ref();
         let broker = brokers.get(&envelope.broker);
-        let wanted = registry.entries().filter(|entry| entry.kind == Kind::Trigger).filter(|entry| {
-            lowered.triggers.get(&entry.trigger_name()).is_some_and(|trigger| {
-                trigger.not_ready.is_none()
-                    && Some(&trigger.broker) == broker
-                    && trigger.filter.matches(&event)
-            })
-        });
+        let wanted = registry
+            .entries()
+            .filter(|entry| entry.kind == Kind::Trigger)
+            .filter(|entry| {
+                lowered
+                    .triggers
+                    .get(&entry.trigger_name())
+                    .is_some_and(|trigger| {
+                        trigger.not_ready.is_none()
+                            && Some(&trigger.broker) == broker
+                            && trigger.filter.matches(&event)
+                    })
+            });
         let stored = Stored {
             key: (event.source().to_owned(), event.id().to_owned()),
             hops: envelope.hops,
@@ -129,8 +136,12 @@ impl Logbook {
             pairs.extend(numbers.iter().map(|number| (*number, offset)));
         })
         .expect("a Routed record reads");
-        if range.start != self.routed_to && self.routed_to != Offset(0) {
-            let wrong = format!("routed from {}, before to {}", range.start.0, self.routed_to.0);
+        if range.start != self.routed_to && (self.start == Offset(0) && !self.deliveries.is_empty())
+        {
+            let wrong = format!(
+                "routed from {}, before to {}",
+                range.start.0, self.routed_to.0
+            );
             self.wrong.push(wrong);
         }
         self.routed_to = range.end;
@@ -138,7 +149,8 @@ impl Logbook {
             let cancelled = Outcome::Cancelled(Why::Deleted);
             let end = self.deleted.contains(&number).then_some(cancelled);
             if self.deliveries.insert((number, offset), end).is_some() {
-                self.wrong.push(format!("{number} is owed offset {} twice", offset.0));
+                self.wrong
+                    .push(format!("{number} is owed offset {} twice", offset.0));
             }
         }
     }
@@ -147,7 +159,8 @@ impl Logbook {
         let dead = Dead::read(stored).expect("a Dead record reads");
         self.end(dead.number, dead.offset, Outcome::Dead(dead.cause));
         if dead.forwarded && !self.deleted.contains(&dead.number) {
-            self.deliveries.insert((dead.number | FORWARD, stored.offset), None);
+            self.deliveries
+                .insert((dead.number | FORWARD, stored.offset), None);
         }
         self.letters.insert(stored.offset, dead);
     }
@@ -162,7 +175,10 @@ impl Logbook {
                 self.wrong.push(wrong);
             }
             None if self.deleted.contains(&(number & !FORWARD)) => {}
-            None => self.wrong.push(format!("{number} at {} ended and wasn't owed", offset.0)),
+            None if self.start > Offset(0) => {}
+            None => self
+                .wrong
+                .push(format!("{number} at {} ended and wasn't owed", offset.0)),
         }
     }
 
@@ -191,7 +207,10 @@ impl Logbook {
 
     /// A number's books; with [`FORWARD`] set, its dead letter lane's.
     pub fn book(&self, number: Number) -> Book {
-        let ends = self.deliveries.iter().filter(|((whose, _), _)| *whose == number);
+        let ends = self
+            .deliveries
+            .iter()
+            .filter(|((whose, _), _)| *whose == number);
         book_of(ends.map(|(_, end)| *end))
     }
 
@@ -204,7 +223,10 @@ impl Logbook {
 
     /// The trigger's name; of a forwarding lane, with `#dead` behind it.
     pub fn name(&self, number: Number) -> String {
-        let name = self.names.get(&(number & !FORWARD)).map_or("?", String::as_str);
+        let name = self
+            .names
+            .get(&(number & !FORWARD))
+            .map_or("?", String::as_str);
         match number & FORWARD {
             0 => name.to_owned(),
             _ => format!("{name}#dead"),

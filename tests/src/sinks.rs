@@ -55,7 +55,9 @@ impl Call {
     /// An attribute that the delivery adds.
     pub fn added(&self, name: &str) -> Option<&str> {
         let mut pairs = self.add.iter();
-        pairs.find(|(added, _)| added == name).map(|(_, value)| value.as_str())
+        pairs
+            .find(|(added, _)| added == name)
+            .map(|(_, value)| value.as_str())
     }
 
     /// Whether the function took the event.
@@ -133,7 +135,12 @@ impl Sinks {
 
     /// How many requests a function has now.
     pub fn in_flight(&self, sink: &str) -> u32 {
-        self.shared.borrow().in_flight.get(sink).copied().unwrap_or(0)
+        self.shared
+            .borrow()
+            .in_flight
+            .get(sink)
+            .copied()
+            .unwrap_or(0)
     }
 
     /// The events that functions answered with.
@@ -158,7 +165,9 @@ impl Sinks {
         let script = shared.scripts.get(&sink).cloned();
         let script = script.unwrap_or_else(crate::script::refuses_connection);
         let counts = &mut shared.counts;
-        let count = counts.entry((sink.clone(), whose.clone(), key.clone())).or_default();
+        let count = counts
+            .entry((sink.clone(), whose.clone(), key.clone()))
+            .or_default();
         let line = script.line(*count).clone();
         let in_flight = shared.in_flight.entry(sink.clone()).or_default();
         *in_flight += 1;
@@ -175,7 +184,11 @@ impl Sinks {
             whose,
             key,
             event: request.event.clone(),
-            add: request.add.iter().map(|(name, value)| ((*name).to_owned(), value.clone())).collect(),
+            add: request
+                .add
+                .iter()
+                .map(|(name, value)| ((*name).to_owned(), value.clone()))
+                .collect(),
             attempt: request.attempt,
             namespace: request.namespace.to_string(),
             deadline: request.deadline,
@@ -189,10 +202,14 @@ impl Sinks {
 
     fn answer(&self, mut line: Line, key: &Key) -> (Attempted, String) {
         if line.numbered {
-            line.body = [self.count().to_string().as_bytes(), &line.body[..]].concat().into();
+            line.body = [self.count().to_string().as_bytes(), &line.body[..]]
+                .concat()
+                .into();
         }
         let say = |answer: Answer, body: Bytes, word: String| (Attempted { answer, body }, word);
-        let start = line.body.slice(..line.body.len().min(ANSWER_BODY_KEPT_BYTES));
+        let start = line
+            .body
+            .slice(..line.body.len().min(ANSWER_BODY_KEPT_BYTES));
         match line.what {
             What::Status(status) if (200..300).contains(&status) => {
                 let answer = success(status, &HeaderMap::new(), line.body);
@@ -200,7 +217,14 @@ impl Sinks {
             }
             What::Status(status) => {
                 let retry_after = line.retry_after;
-                say(Answer::Said { status, retry_after }, start, status.to_string())
+                say(
+                    Answer::Said {
+                        status,
+                        retry_after,
+                    },
+                    start,
+                    status.to_string(),
+                )
             }
             What::Reply(status, ty) => {
                 let id = format!("{}'", key.1);
@@ -208,11 +232,19 @@ impl Sinks {
                 if status != 202 {
                     self.shared.borrow_mut().replied.insert((key.0.clone(), id));
                 }
-                say(success(status, &headers, line.body), Bytes::new(), format!("{status}+reply"))
+                say(
+                    success(status, &headers, line.body),
+                    Bytes::new(),
+                    format!("{status}+reply"),
+                )
             }
             What::Garbled => {
                 let headers = event_headers("", "/s", "t");
-                say(success(200, &headers, Bytes::new()), Bytes::new(), "200+garbled".to_owned())
+                say(
+                    success(200, &headers, Bytes::new()),
+                    Bytes::new(),
+                    "200+garbled".to_owned(),
+                )
             }
             What::Refuse => {
                 let answer = Answer::Unreachable("connection refused".to_owned());
@@ -237,7 +269,10 @@ impl Default for Sinks {
 /// dead letter, by that of the address that failed.
 fn whose(request: &Request) -> String {
     let query = |uri: &str| uri.split_once('?').map(|(_, query)| query.to_owned());
-    let failed = request.add.iter().find(|(name, _)| *name == "knativeerrordest");
+    let failed = request
+        .add
+        .iter()
+        .find(|(name, _)| *name == "knativeerrordest");
     match failed {
         Some((_, failed)) => query(failed).map(|whose| format!("{whose}#dead")),
         None => query(request.destination.uri()),
@@ -246,7 +281,12 @@ fn whose(request: &Request) -> String {
 }
 
 fn event_headers(id: &str, source: &str, ty: &str) -> HeaderMap {
-    let pairs = [("ce-specversion", "1.0"), ("ce-id", id), ("ce-source", source), ("ce-type", ty)];
+    let pairs = [
+        ("ce-specversion", "1.0"),
+        ("ce-id", id),
+        ("ce-source", source),
+        ("ce-type", ty),
+    ];
     let value = |text: &str| HeaderValue::from_str(text).expect("a test's names are plain text");
     let pairs = pairs.map(|(name, text)| (http::HeaderName::from_static(name), value(text)));
     pairs.into_iter().collect()
@@ -256,12 +296,18 @@ fn event_headers(id: &str, source: &str, ty: &str) -> HeaderMap {
 fn success(status: u16, headers: &HeaderMap, body: Bytes) -> Answer {
     let code = StatusCode::from_u16(status).expect("a script's status is one");
     let is_empty = body.is_empty();
-    let limits = Limits { event_bytes_max: usize::MAX, ..Limits::default() };
+    let limits = Limits {
+        event_bytes_max: usize::MAX,
+        ..Limits::default()
+    };
     match event::http::reply(code, headers, body, &limits) {
         Claim::NotAnEvent if is_empty || status == 202 => Answer::Took(Reply::None { status }),
         Claim::NotAnEvent => Answer::Took(Reply::Ignored { status }),
         Claim::Event(event) => Answer::Took(Reply::Event { status, event }),
-        Claim::Invalid(error) => Answer::Garbled { status, why: error.to_string() },
+        Claim::Invalid(error) => Answer::Garbled {
+            status,
+            why: error.to_string(),
+        },
     }
 }
 

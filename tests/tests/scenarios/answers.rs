@@ -14,7 +14,9 @@ async fn check(scripts: Vec<(&str, Script)>, with: impl Fn(Terms) -> Terms, expe
     let mut builder = World::new();
     for (name, script) in scripts {
         let two_retries = terms().retry(2).backoff("linear", "PT1S").timeout("PT5S");
-        builder = builder.trigger(name, tests::ty("order.placed"), with(two_retries)).sink(name, script);
+        builder = builder
+            .trigger(name, tests::ty("order.placed"), with(two_retries))
+            .sink(name, script);
     }
     let world = builder.start().await;
     world.publish(order_placed("o-1")).await;
@@ -33,8 +35,13 @@ async fn every_status_ends_as_the_table_says() {
     .into();
     let names: Vec<String> = statuses.iter().map(|status| format!("s{status}")).collect();
     let scripts = names.iter().zip(statuses);
-    let scripts = scripts.map(|(name, status)| (name.as_str(), always(status))).collect();
-    check(scripts, |terms| terms, expect![[r#"
+    let scripts = scripts
+        .map(|(name, status)| (name.as_str(), always(status)))
+        .collect();
+    check(
+        scripts,
+        |terms| terms,
+        expect![[r#"
         s100  o-1  100  dead{refused}
         s199  o-1  199  dead{refused}
         s200  o-1  200  delivered
@@ -92,7 +99,9 @@ async fn every_status_ends_as_the_table_says() {
         s520  o-1  520 520 520  dead{exhausted}
         s599  o-1  599 599 599  dead{exhausted}
         s600  o-1  600 600 600  dead{exhausted}
-    "#]]).await;
+    "#]],
+    )
+    .await;
 }
 
 /// Between the rows of the table above, every other status behaves as its class does.
@@ -125,7 +134,8 @@ async fn there_is_no_status_without_a_meaning() {
         300: none retried
         400: [404, 408, 409, 429] retried
         500: all retried
-    "#]].assert_eq(&lines);
+    "#]]
+    .assert_eq(&lines);
 }
 
 #[tokio::test(start_paused = true)]
@@ -216,7 +226,15 @@ async fn ignored_replies_are_counted() {
     world.publish(order_placed("o-1")).await;
     world.until_settled().await;
     let tally = world.report().await.triggers[0].lane.tally;
-    assert_eq!((tally.attempts, tally.delivered, tally.replies_ignored, tally.replies), (1, 1, 1, 0));
+    assert_eq!(
+        (
+            tally.attempts,
+            tally.delivered,
+            tally.replies_ignored,
+            tally.replies
+        ),
+        (1, 1, 1, 0)
+    );
 }
 
 /// The request says where it comes from, which attempt it is and until when it is tried.
@@ -241,9 +259,21 @@ async fn a_request_carries_its_attempt_its_deadline_and_its_namespace() {
     let deadline = patient[0].deadline.unwrap().0 - stored;
     assert!((day..day + 1000).contains(&deadline), "{deadline}");
     assert_eq!(patient[0].deadline, patient[1].deadline);
-    assert_eq!(world.calls_of("terse", "o-1")[0].deadline, None, "`retry` is the limit there");
+    assert_eq!(
+        world.calls_of("terse", "o-1")[0].deadline,
+        None,
+        "`retry` is the limit there"
+    );
     let [first, second] = [&patient[0], &patient[1]];
-    assert_eq!(first.trace.trace_id, second.trace.trace_id, "one trace for all attempts");
+    assert_eq!(
+        first.trace.trace_id, second.trace.trace_id,
+        "one trace for all attempts"
+    );
     assert_ne!(first.trace.span_id, second.trace.span_id, "a span for each");
-    assert!(first.added("knativearrivaltime").unwrap().starts_with("2026-01-01T00:00:0"));
+    assert!(
+        first
+            .added("knativearrivaltime")
+            .unwrap()
+            .starts_with("2026-01-01T00:00:0")
+    );
 }

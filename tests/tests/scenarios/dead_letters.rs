@@ -20,7 +20,11 @@ async fn told(script: Script) -> String {
             options.bytes_max = 1 << 30;
             options.reserve_bytes = 128 << 20;
         })
-        .trigger("billing", everything(), terms().retry(0).dead_letter("graveyard"))
+        .trigger(
+            "billing",
+            everything(),
+            terms().retry(0).dead_letter("graveyard"),
+        )
         .sink("billing", script)
         .sink("graveyard", always(202))
         .start()
@@ -28,14 +32,22 @@ async fn told(script: Script) -> String {
     world.publish(order_placed("o-1")).await;
     world.until_settled().await;
     let calls = world.calls_of("billing#dead", "o-1");
-    let [call] = calls.as_slice() else { panic!("one letter, not {}", calls.len()) };
-    assert_eq!(call.event, world.calls_of("billing", "o-1")[0].event, "the event is unchanged");
+    let [call] = calls.as_slice() else {
+        panic!("one letter, not {}", calls.len())
+    };
+    assert_eq!(
+        call.event,
+        world.calls_of("billing", "o-1")[0].event,
+        "the event is unchanged"
+    );
     let mut text = String::new();
     for (name, value) in &call.add {
         match name.as_str() {
             "knativearrivaltime" => {}
-            "knativeerrordata" => writeln!(text, "{name}: {} characters", value.len()).unwrap(),
-            _ => writeln!(text, "{name}: {value}").unwrap(),
+            "knativeerrordata" => {
+                writeln!(text, "{name}: {} characters", value.len()).expect("text takes text")
+            }
+            _ => writeln!(text, "{name}: {value}").expect("text takes text"),
         }
     }
     text
@@ -84,7 +96,8 @@ async fn a_dead_letter_says_where_and_how_it_failed() {
         knativeerrordest: http://billing/?billing
         knativeerrorcode: 500
 
-    "#]].assert_eq(&text);
+    "#]]
+    .assert_eq(&text);
 }
 
 #[tokio::test(start_paused = true)]
@@ -98,7 +111,10 @@ async fn the_error_data_is_the_start_of_the_body_in_base64() {
     world.publish(order_placed("o-1")).await;
     world.until_settled().await;
     let call = &world.calls_of("billing#dead", "o-1")[0];
-    assert_eq!(call.added("knativeerrordata"), Some("bm8gc3VjaCBjdXN0b21lcg=="));
+    assert_eq!(
+        call.added("knativeerrordata"),
+        Some("bm8gc3VjaCBjdXN0b21lcg==")
+    );
     assert_eq!(call.attempt, 1);
 }
 
@@ -108,7 +124,11 @@ async fn the_error_data_is_the_start_of_the_body_in_base64() {
 async fn the_brokers_dead_letter_sink_is_the_fallback() {
     let world = World::new()
         .broker("default", terms().dead_letter("brokers"))
-        .trigger("own", everything(), terms().retry(1).no_jitter().dead_letter("triggers"))
+        .trigger(
+            "own",
+            everything(),
+            terms().retry(1).no_jitter().dead_letter("triggers"),
+        )
         .trigger("none", everything(), terms().retry(1).no_jitter())
         .sink("own", always(503))
         .sink("none", always(503))
@@ -126,7 +146,8 @@ async fn the_brokers_dead_letter_sink_is_the_fallback() {
     "#]]);
     expect![[r#"
         brokers gets o-1 of http://none/?none
-        triggers gets o-1 of http://own/?own"#]].assert_eq(&forwarded(&world));
+        triggers gets o-1 of http://own/?own"#]]
+    .assert_eq(&forwarded(&world));
 }
 
 /// Who gets a dead letter of whom: sink, trigger and event, a line each.
@@ -135,7 +156,14 @@ fn forwarded(world: &World) -> String {
         .calls()
         .into_iter()
         .filter(|call| call.added("knativeerrordest").is_some())
-        .map(|call| format!("{} gets {} of {}", call.sink, call.key.1, call.added("knativeerrordest").unwrap()))
+        .map(|call| {
+            format!(
+                "{} gets {} of {}",
+                call.sink,
+                call.key.1,
+                call.added("knativeerrordest").unwrap_or_default()
+            )
+        })
         .collect();
     lines.sort();
     lines.join("\n")
@@ -190,7 +218,8 @@ async fn dlq_1_the_brokers_sink_and_retries() {
     expect![[r#"
         dls gets o-1 of http://fail-4/?fail-4
         dls gets o-2 of http://fail-4/?fail-4
-        dls gets o-3 of http://fail-4/?fail-4"#]].assert_eq(&forwarded(&world));
+        dls gets o-3 of http://fail-4/?fail-4"#]]
+    .assert_eq(&forwarded(&world));
 }
 
 /// Upstream dlq-test 2: broker retry 0; t1 {DLS, retry 3} fails 3 times and is delivered; t2
@@ -249,7 +278,8 @@ async fn dlq_3_the_brokers_sink_for_who_has_none() {
     expect![[r#"
         brokers gets o-1 of http://t2/?t2
         brokers gets o-2 of http://t2/?t2
-        brokers gets o-3 of http://t2/?t2"#]].assert_eq(&forwarded(&world));
+        brokers gets o-3 of http://t2/?t2"#]]
+    .assert_eq(&forwarded(&world));
 }
 
 /// Upstream dlq-test 4: as 3, but t1 fails 4 times and reaches its own.
@@ -287,14 +317,19 @@ async fn dlq_4_each_reaches_its_own() {
         brokers gets o-3 of http://t2/?t2
         triggers gets o-1 of http://t1/?t1
         triggers gets o-2 of http://t1/?t1
-        triggers gets o-3 of http://t1/?t1"#]].assert_eq(&forwarded(&world));
+        triggers gets o-3 of http://t1/?t1"#]]
+    .assert_eq(&forwarded(&world));
 }
 
 /// A sink that is down for an hour gets its letters when it is back.
 #[tokio::test(start_paused = true)]
 async fn a_dead_letter_sink_that_was_down_for_an_hour_gets_its_letters() {
     let mut world = World::new()
-        .trigger("billing", ty("order.placed"), terms().dead_letter("graveyard"))
+        .trigger(
+            "billing",
+            ty("order.placed"),
+            terms().dead_letter("graveyard"),
+        )
         .sink("billing", always(400))
         .sink("graveyard", refuses_connection())
         .start()
@@ -310,18 +345,34 @@ async fn a_dead_letter_sink_that_was_down_for_an_hour_gets_its_letters() {
 
     let report = world.report().await;
     assert_eq!((report.books.dead(), report.forwards.delivered), (3, 3));
-    assert_eq!(world.engine().dead_letters().count(), 3, "the kept copies stay");
+    assert_eq!(
+        world.engine().dead_letters().count(),
+        3,
+        "the kept copies stay"
+    );
     expect![[r#"
         graveyard gets o-1 of http://billing/?billing
         graveyard gets o-2 of http://billing/?billing
-        graveyard gets o-3 of http://billing/?billing"#]].assert_eq(&forwarded(&world).lines().collect::<std::collections::BTreeSet<_>>().into_iter().collect::<Vec<_>>().join("\n"));
+        graveyard gets o-3 of http://billing/?billing"#]]
+    .assert_eq(
+        &forwarded(&world)
+            .lines()
+            .collect::<std::collections::BTreeSet<_>>()
+            .into_iter()
+            .collect::<Vec<_>>()
+            .join("\n"),
+    );
 }
 
 /// A sink that fails for good adds no letter: the kept copy stays, and that is all.
 #[tokio::test(start_paused = true)]
 async fn a_dead_letter_sink_that_fails_for_good_adds_no_letter() {
     let world = World::new()
-        .trigger("billing", everything(), terms().retry(1).no_jitter().dead_letter("graveyard"))
+        .trigger(
+            "billing",
+            everything(),
+            terms().retry(1).no_jitter().dead_letter("graveyard"),
+        )
         .sink("billing", always(503))
         .sink("graveyard", always(503))
         .start()

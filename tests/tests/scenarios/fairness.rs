@@ -28,11 +28,16 @@ async fn a_trigger_has_100_requests_in_the_air_at_the_most() {
 
 #[tokio::test(start_paused = true)]
 async fn a_destination_has_256_requests_in_the_air_at_the_most() {
-    let mut builder = World::new().sink("shared", after(10 * MS)).sink("other", after(10 * MS));
+    let mut builder = World::new()
+        .sink("shared", after(10 * MS))
+        .sink("other", after(10 * MS));
     for n in 0..5 {
         builder = builder.trigger(&format!("t{n}"), everything(), terms().to("shared"));
     }
-    let world = builder.trigger("other", everything(), terms()).start().await;
+    let world = builder
+        .trigger("other", everything(), terms())
+        .start()
+        .await;
     world.publish_all(orders(300)).await;
     world.until_settled().await;
     assert_eq!(world.sinks.in_flight_most("shared"), 256);
@@ -43,15 +48,21 @@ async fn a_destination_has_256_requests_in_the_air_at_the_most() {
 #[tokio::test(start_paused = true)]
 async fn one_hung_function_does_not_delay_nine_good_ones() {
     let good: Vec<String> = (1..10).map(|n| format!("good-{n}")).collect();
-    let mut builder = World::new().trigger("hung", everything(), terms()).sink("hung", hangs());
+    let mut builder = World::new()
+        .trigger("hung", everything(), terms())
+        .sink("hung", hangs());
     for name in &good {
-        builder = builder.trigger(name, everything(), terms()).sink(name, after(5 * MS));
+        builder = builder
+            .trigger(name, everything(), terms())
+            .sink(name, after(5 * MS));
     }
     let world = builder.start().await;
     world.publish_all(orders(1000)).await;
     let published = world.time();
     world
-        .until("delivered by the good ones", |report| report.books.delivered == 9 * 1000)
+        .until("delivered by the good ones", |report| {
+            report.books.delivered == 9 * 1000
+        })
         .await;
     // 10 rounds of 100 in the air, 5 ms each.
     let took = world.time() - published;
@@ -70,20 +81,35 @@ async fn ready_lanes_get_one_place_each_before_any_gets_its_second() {
             .trigger(name, tests::ty("order.placed"), terms())
             .sink(name, after(100 * MS));
     }
-    let world = builder.trigger("rich", tests::ty("rich"), terms()).sink("rich", after(100 * MS));
+    let world = builder
+        .trigger("rich", tests::ty("rich"), terms())
+        .sink("rich", after(100 * MS));
     let world = world.start().await;
-    world.publish_all((0..300).map(|n| tests::event(&format!("r-{n}"), "rich"))).await;
+    world
+        .publish_all((0..300).map(|n| tests::event(&format!("r-{n}"), "rich")))
+        .await;
     world.publish_all(orders(20)).await;
     world.until_settled().await;
 
     // Four lanes share three places: each waits for two rounds of 100 ms at the most.
     let mut turns: BTreeMap<String, Vec<Duration>> = BTreeMap::new();
-    for call in world.calls().into_iter().filter(|call| call.key.1.starts_with("o-")) {
+    for call in world
+        .calls()
+        .into_iter()
+        .filter(|call| call.key.1.starts_with("o-"))
+    {
         turns.entry(call.whose).or_default().push(call.began);
     }
     for (name, times) in turns {
-        let longest = times.windows(2).map(|pair| pair[1] - pair[0]).max().unwrap();
-        assert!(longest <= 220 * MS, "{name} waited {longest:?} for its turn: {times:?}");
+        let longest = times
+            .windows(2)
+            .map(|pair| pair[1] - pair[0])
+            .max()
+            .unwrap();
+        assert!(
+            longest <= 220 * MS,
+            "{name} waited {longest:?} for its turn: {times:?}"
+        );
     }
 }
 
@@ -100,7 +126,9 @@ async fn parked_deliveries_take_no_place() {
         .await;
     world.publish_all(orders(1000)).await;
     let published = world.time();
-    world.until("delivered", |report| report.books.delivered == 1000).await;
+    world
+        .until("delivered", |report| report.books.delivered == 1000)
+        .await;
     let took = world.time() - published;
     assert!(took < Duration::from_secs(2), "{took:?}");
     world.settle().await;
@@ -120,7 +148,10 @@ async fn a_lane_at_its_share_of_parked_deliveries_only_retries() {
     let report = world.report().await;
     let lane = &report.triggers[0].lane;
     // The bound is looked at before a turn of up to 16.
-    assert!((50..=50 + 100).contains(&(lane.parked + lane.in_flight)), "{lane:?}");
+    assert!(
+        (50..=50 + 100).contains(&(lane.parked + lane.in_flight)),
+        "{lane:?}"
+    );
     assert_eq!(lane.waiting + u64::from(lane.parked + lane.in_flight), 400);
     world.sink("down", always(200));
     world.until_settled().await;

@@ -3,8 +3,11 @@
 
 mod answers;
 mod backoff;
+mod crash;
 mod dead_letters;
 mod fairness;
 mod outcomes;
 mod replies;
 mod restart;
+mod storage;
+mod versions;

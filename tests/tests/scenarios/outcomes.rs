@@ -27,7 +27,11 @@ async fn an_event_that_its_function_takes_is_delivered() {
 #[tokio::test(start_paused = true)]
 async fn an_event_nobody_answers_for_ends_at_the_dead_letter_sink() {
     let world = World::new()
-        .trigger("billing", ty("order.placed"), terms().attempts(3).dead_letter("graveyard"))
+        .trigger(
+            "billing",
+            ty("order.placed"),
+            terms().attempts(3).dead_letter("graveyard"),
+        )
         .sink("billing", always(503))
         .sink("graveyard", always(202))
         .start()
@@ -71,17 +75,32 @@ async fn an_event_that_is_refused_for_a_day_expires() {
     world.publish(order_placed("o-1")).await;
     let stored = world.time();
     world.advance(day - Duration::from_secs(1)).await;
-    assert_eq!(world.report().await.books.owed, 1, "it is owed until the day is over");
+    assert_eq!(
+        world.report().await.books.owed,
+        1,
+        "it is owed until the day is over"
+    );
     world.until_settled().await;
 
     let dead = world.report().await.books.dead;
     assert_eq!(dead[Cause::Expired as usize], 1);
     let calls = world.calls_of("billing", "o-1");
-    assert!(calls.iter().all(|call| call.began - stored <= day), "none comes after the day");
+    assert!(
+        calls.iter().all(|call| call.began - stored <= day),
+        "none comes after the day"
+    );
     // Exponential from PT0.2S to PT5M takes 12 attempts; then one each 5 to 7.5 minutes.
     let attempts = calls.len();
-    assert!((12 + 191..=12 + 288).contains(&attempts), "{attempts} attempts");
-    assert!(world.waits_of("billing", "o-1").iter().all(|wait| *wait <= Duration::from_secs(451)));
+    assert!(
+        (12 + 191..=12 + 288).contains(&attempts),
+        "{attempts} attempts"
+    );
+    assert!(
+        world
+            .waits_of("billing", "o-1")
+            .iter()
+            .all(|wait| *wait <= Duration::from_secs(451))
+    );
     let numbers: Vec<u32> = calls.iter().map(|call| call.attempt).collect();
     assert_eq!(numbers, (1..=attempts as u32).collect::<Vec<_>>());
 }
@@ -99,7 +118,11 @@ async fn a_trigger_that_answers_itself_is_stopped_at_the_hop_limit() {
     world.until_settled().await;
 
     let books = world.report().await.books;
-    assert_eq!((books.matched, books.delivered), (33, 32), "the event and 32 replies");
+    assert_eq!(
+        (books.matched, books.delivered),
+        (33, 32),
+        "the event and 32 replies"
+    );
     assert_eq!(books.dead[Cause::Loop as usize], 1);
     let log = world.log();
     let hops: Vec<u8> = log.events.values().map(|event| event.hops).collect();
@@ -120,7 +143,10 @@ async fn a_reply_that_is_too_large_ends_the_delivery_and_is_kept() {
             options.note_bytes_max = 4 << 20;
         })
         .trigger("billing", ty("order.placed"), terms())
-        .sink("billing", replies("order.billed").body(vec![b'x'; (1 << 20) + 1]))
+        .sink(
+            "billing",
+            replies("order.billed").body(vec![b'x'; (1 << 20) + 1]),
+        )
         .start()
         .await;
 
@@ -154,8 +180,16 @@ async fn what_is_owed_to_a_deleted_trigger_is_cancelled() {
     world.publish(order_placed("o-2")).await;
     world.advance(Duration::from_secs(9 * 60 + 55)).await;
     let report = world.report().await;
-    assert_eq!(report.books.owed, 2, "a detached trigger matches, and its backlog waits");
-    assert!(report.triggers.iter().any(|trigger| trigger.detached.is_some()));
+    assert_eq!(
+        report.books.owed, 2,
+        "a detached trigger matches, and its backlog waits"
+    );
+    assert!(
+        report
+            .triggers
+            .iter()
+            .any(|trigger| trigger.detached.is_some())
+    );
     world.advance(Duration::from_secs(6)).await;
     world.settle().await;
 
@@ -163,7 +197,11 @@ async fn what_is_owed_to_a_deleted_trigger_is_cancelled() {
     assert_eq!((books.owed, books.cancelled, books.delivered), (0, 2, 2));
     let calls = world.calls_of("billing", "o-1").len();
     world.advance(Duration::from_secs(60 * 60)).await;
-    assert_eq!(world.calls_of("billing", "o-1").len(), calls, "and it isn't called any more");
+    assert_eq!(
+        world.calls_of("billing", "o-1").len(),
+        calls,
+        "and it isn't called any more"
+    );
 }
 
 /// 24 hours of answers that all differ make a long history; it is kept, within bounds.
@@ -173,7 +211,10 @@ async fn a_history_of_thousands_of_different_answers_still_becomes_a_dead_letter
         .trigger(
             "billing",
             ty("order.placed"),
-            terms().retry(3000).backoff("linear", "PT0.01S").backoff_max("PT0.01S"),
+            terms()
+                .retry(3000)
+                .backoff("linear", "PT0.01S")
+                .backoff_max("PT0.01S"),
         )
         .sink("billing", always(500).body("x".repeat(600)).numbered())
         .start()

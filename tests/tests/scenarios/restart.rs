@@ -14,7 +14,10 @@ fn attempts(world: &World) -> BTreeMap<String, Vec<(u32, Duration, Duration)>> {
     let mut attempts: BTreeMap<String, Vec<_>> = BTreeMap::new();
     for call in world.calls() {
         let ended = call.ended.unwrap_or(Duration::MAX);
-        attempts.entry(call.key.1).or_default().push((call.attempt, call.began, ended));
+        attempts
+            .entry(call.key.1)
+            .or_default()
+            .push((call.attempt, call.began, ended));
     }
     attempts
 }
@@ -22,7 +25,11 @@ fn attempts(world: &World) -> BTreeMap<String, Vec<(u32, Duration, Duration)>> {
 #[tokio::test(start_paused = true)]
 async fn a_restart_goes_on_with_the_next_attempt() {
     let mut world = World::new()
-        .trigger("billing", tests::everything(), terms().retry(5).backoff("linear", "PT10S").no_jitter())
+        .trigger(
+            "billing",
+            tests::everything(),
+            terms().retry(5).backoff("linear", "PT10S").no_jitter(),
+        )
         .sink("billing", times(3, 503).then(200))
         .start()
         .await;
@@ -48,7 +55,11 @@ async fn a_restart_goes_on_with_the_next_attempt() {
 #[tokio::test(start_paused = true)]
 async fn what_became_due_while_down_is_tried_at_once() {
     let mut world = World::new()
-        .trigger("billing", tests::everything(), terms().retry(5).backoff("linear", "PT60S").no_jitter())
+        .trigger(
+            "billing",
+            tests::everything(),
+            terms().retry(5).backoff("linear", "PT60S").no_jitter(),
+        )
         .sink("billing", times(1, 503).then(200))
         .start()
         .await;
@@ -60,7 +71,11 @@ async fn what_became_due_while_down_is_tried_at_once() {
     world.start_again().await;
     world.until_settled().await;
     let second = world.calls_of("billing", "o-1")[1].began;
-    assert!(second - began < 10 * MS, "{:?} after the start", second - began);
+    assert!(
+        second - began < 10 * MS,
+        "{:?} after the start",
+        second - began
+    );
     assert_eq!(world.calls_of("billing", "o-1")[1].attempt, 2);
 }
 
@@ -74,21 +89,35 @@ async fn a_loss_of_power_between_attempts_3_and_4_repeats_only_what_was_in_the_a
     for mut seed in Seed::all(0..6) {
         let mut world = World::new()
             .seed(seed.number)
-            .trigger("billing", tests::everything(), terms().retry(8).backoff("exponential", "PT1S"))
-            .sink("billing", times(3, 503).after(20 * MS).then(always(200).after(20 * MS)))
+            .trigger(
+                "billing",
+                tests::everything(),
+                terms().retry(8).backoff("exponential", "PT1S"),
+            )
+            .sink(
+                "billing",
+                times(3, 503)
+                    .after(20 * MS)
+                    .then(always(200).after(20 * MS)),
+            )
             .start()
             .await;
         let publisher = world.publisher();
         world
             .run(async {
                 for n in 0..DELIVERIES {
-                    publisher.publish("default", vec![order_placed(&format!("o-{n}"))]).await.unwrap();
+                    publisher
+                        .publish("default", vec![order_placed(&format!("o-{n}"))])
+                        .await
+                        .unwrap();
                     tokio::time::sleep(MS).await;
                 }
             })
             .await;
         // Attempt 3 comes 3 to 4.5 s after the first, attempt 4 comes 7 to 10.5 s after it.
-        world.advance(Duration::from_millis(seed.within(2500..8000))).await;
+        world
+            .advance(Duration::from_millis(seed.within(2500..8000)))
+            .await;
         let killed = world.time();
         let before: usize = world.calls().len();
         let rule = seed.of_these(&CrashRule::ALL);
@@ -102,18 +131,34 @@ async fn a_loss_of_power_between_attempts_3_and_4_repeats_only_what_was_in_the_a
                 if next == number + 1 {
                     let nominal = Duration::from_secs(1 << (number - 1));
                     let failed = if ended == killed { began } else { ended };
-                    assert!(at >= failed + nominal, "{id}: attempt {next} came early, seed {}", seed.number);
+                    assert!(
+                        at >= failed + nominal,
+                        "{id}: attempt {next} came early, seed {}",
+                        seed.number
+                    );
                     continue;
                 }
                 repeated += 1;
-                assert!(next <= number, "{id}: {number} then {next}, seed {}", seed.number);
+                assert!(
+                    next <= number,
+                    "{id}: {number} then {next}, seed {}",
+                    seed.number
+                );
                 let recent = killed <= ended + NOTED_WITHIN;
-                assert!(next == number && recent, "{id}: {number} again as {next}, answered {:?} before the kill, seed {}", killed - ended, seed.number);
+                assert!(
+                    next == number && recent,
+                    "{id}: {number} again as {next}, answered {:?} before the kill, seed {}",
+                    killed - ended,
+                    seed.number
+                );
             }
             // What the function answered and the log lost is answered once more.
             assert!((3..=4).contains(&attempts.last().unwrap().0), "{id}");
         }
-        assert!(before > 2 * DELIVERIES, "the kill came in the middle: {before} calls");
+        assert!(
+            before > 2 * DELIVERIES,
+            "the kill came in the middle: {before} calls"
+        );
         assert!(repeated < DELIVERIES / 5, "{repeated} repeated");
     }
 }
@@ -125,15 +170,28 @@ async fn a_clean_stop_repeats_nothing() {
         let mut world = World::new()
             .seed(seed.number)
             .workers(2)
-            .trigger("billing", tests::everything(), terms().retry(8).backoff("exponential", "PT0.3S"))
+            .trigger(
+                "billing",
+                tests::everything(),
+                terms().retry(8).backoff("exponential", "PT0.3S"),
+            )
             .trigger("audit", tests::everything(), terms())
-            .sink("billing", times(2, 503).after(70 * MS).then(always(200).after(70 * MS)))
+            .sink(
+                "billing",
+                times(2, 503)
+                    .after(70 * MS)
+                    .then(always(200).after(70 * MS)),
+            )
             .sink("audit", always(200).after(30 * MS))
             .start()
             .await;
-        world.publish_all((0..300).map(|n| order_placed(&format!("o-{n}")))).await;
+        world
+            .publish_all((0..300).map(|n| order_placed(&format!("o-{n}"))))
+            .await;
         for _ in 0..4 {
-            world.advance(Duration::from_millis(seed.within(1..400))).await;
+            world
+                .advance(Duration::from_millis(seed.within(1..400)))
+                .await;
             world.restart().await;
             assert!(world.recovered.as_ref().unwrap().clean);
         }
@@ -141,7 +199,11 @@ async fn a_clean_stop_repeats_nothing() {
         for n in 0..300 {
             let id = format!("o-{n}");
             let numbers = |trigger: &str| -> Vec<u32> {
-                world.calls_of(trigger, &id).iter().map(|call| call.attempt).collect()
+                world
+                    .calls_of(trigger, &id)
+                    .iter()
+                    .map(|call| call.attempt)
+                    .collect()
             };
             assert_eq!(numbers("billing"), [1, 2, 3], "{id}, seed {}", seed.number);
             assert_eq!(numbers("audit"), [1], "{id}, seed {}", seed.number);
@@ -162,7 +224,10 @@ async fn a_drain_leaves_what_hangs_owed() {
     let began = world.time();
     world.restart().await;
     let took = world.time() - began;
-    assert!((25..26).contains(&took.as_secs()), "the grace is 25 s: {took:?}");
+    assert!(
+        (25..26).contains(&took.as_secs()),
+        "the grace is 25 s: {took:?}"
+    );
     world.until_settled().await;
     world.check(expect![[r#"
         billing  o-1  cut timeout 200  delivered
@@ -173,8 +238,18 @@ async fn a_drain_leaves_what_hangs_owed() {
 #[tokio::test(start_paused = true)]
 async fn a_dead_letter_outlives_a_restart_and_its_trigger() {
     let mut world = World::new()
-        .trigger("billing", tests::everything(), terms().retry(2).backoff("linear", "PT1S").no_jitter())
-        .sink("billing", always(500).body("out of paper").times(1).then(refuses_connection()))
+        .trigger(
+            "billing",
+            tests::everything(),
+            terms().retry(2).backoff("linear", "PT1S").no_jitter(),
+        )
+        .sink(
+            "billing",
+            always(500)
+                .body("out of paper")
+                .times(1)
+                .then(refuses_connection()),
+        )
         .start()
         .await;
     world.publish(order_placed("o-1")).await;
@@ -185,7 +260,8 @@ async fn a_dead_letter_outlives_a_restart_and_its_trigger() {
           0ms answered Some(500) "" b"out of paper"
           1000ms unreachable None "connection refused" b""
           3000ms unreachable None "connection refused" b""
-    "#]].assert_eq(&before);
+    "#]]
+    .assert_eq(&before);
 
     world.restart().await;
     assert_eq!(world.found.dead_letters, 1);
@@ -206,14 +282,23 @@ async fn a_dead_letter_outlives_a_restart_and_its_trigger() {
 /// All dead letters, as `weft dead-letters show` would have them.
 fn shown(world: &World) -> String {
     let letters = world.engine().dead_letters();
-    let query = broker::dead_letters::Query { trigger: None, before: None, limit: 100 };
+    let query = broker::dead_letters::Query {
+        trigger: None,
+        before: None,
+        limit: 100,
+    };
     let mut text = String::new();
     for row in letters.rows(&query) {
         let letter = letters.show(row.id).expect("a listed letter can be shown");
         let event = letter.event.expect("its event is kept");
         let event = event.event.as_ref();
         let payload = String::from_utf8_lossy(&event.data_bytes()).into_owned();
-        text += &format!("{} {} {} {payload:?}\n", row.trigger, row.cause.word(), event.id());
+        text += &format!(
+            "{} {} {} {payload:?}\n",
+            row.trigger,
+            row.cause.word(),
+            event.id()
+        );
         for attempt in letter.dead.attempts {
             text += &format!(
                 "  {}ms {} {:?} {:?} {:?}\n",

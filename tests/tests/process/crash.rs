@@ -1,0 +1,256 @@
+//! `kill -9` under load: what was answered 202 is delivered, however often the process dies.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tests::Seed;
+use tests::http::{Client, Function};
+use tests::node::{PATIENCE, until};
+
+use crate::{Folders, trigger};
+
+const CYCLES: usize = 50;
+const PUBLISHERS: usize = 4;
+
+/// One data folder, 50 lives of 5 to 500 ms under load, then a last one that settles.
+#[test]
+fn fifty_kills_under_load_lose_nothing_that_was_acknowledged() {
+    let mut seed = Seed::or(8841);
+    eprintln!("SEED={}", seed.number);
+    let function = Function::start(|_| 200);
+    let folders = Folders::new();
+    folders.write(
+        "all.yaml",
+        &trigger("all", "[]", &function.uri("/all"), "{}"),
+    );
+    let orders = trigger(
+        "orders",
+        "[{exact: {type: order.placed}}]",
+        &function.uri("/orders"),
+        "{}",
+    );
+    folders.write("orders.yaml", &orders);
+
+    let ingress = Arc::new(Mutex::new(None));
+    let ends = Arc::new(AtomicBool::new(false));
+    let tried = Arc::new(AtomicU64::new(0));
+    let publishers: Vec<_> = (0..PUBLISHERS)
+        .map(|publisher| {
+            let (ingress, ends, tried) =
+                (Arc::clone(&ingress), Arc::clone(&ends), Arc::clone(&tried));
+            std::thread::spawn(move || {
+                let mut acknowledged = Vec::new();
+                let mut client: Option<Client> = None;
+                for n in 0.. {
+                    if ends.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    if client.is_none() {
+                        let address = *ingress.lock().unwrap();
+                        client = address.and_then(|address| Client::connect(address).ok());
+                    }
+                    let Some(open) = &mut client else {
+                        std::thread::sleep(Duration::from_millis(1));
+                        continue;
+                    };
+                    let ty = if n % 3 == 0 {
+                        "order.placed"
+                    } else {
+                        "order.returned"
+                    };
+                    let id = format!("{publisher}-{n}");
+                    tried.fetch_add(1, Ordering::Relaxed);
+                    match open.publish(&id, ty) {
+                        Ok(answer) if answer.status() == 202 => acknowledged.push((id, ty)),
+                        Ok(answer) => assert_eq!(answer.status(), 503, "{}", answer.text()),
+                        Err(_) => client = None,
+                    }
+                }
+                acknowledged
+            })
+        })
+        .collect();
+
+    for _ in 0..CYCLES {
+        let weft = folders.start().run();
+        *ingress.lock().unwrap() = Some(weft.ingress);
+        std::thread::sleep(Duration::from_millis(seed.within(5..501)));
+        weft.kill();
+    }
+    ends.store(true, Ordering::Relaxed);
+    let acknowledged: Vec<(String, &str)> = publishers
+        .into_iter()
+        .flat_map(|publisher| publisher.join().unwrap())
+        .collect();
+    let weft = folders.start().run();
+    weft.until_settled();
+
+    let mut got: BTreeMap<(String, String), u32> = BTreeMap::new();
+    function.look(|received| {
+        for one in received {
+            let key = (one.request.target().to_owned(), one.id().to_owned());
+            *got.entry(key).or_default() += 1;
+        }
+    });
+    let mut lost = Vec::new();
+    for (id, ty) in &acknowledged {
+        let mut owed_to = vec!["/all"];
+        if *ty == "order.placed" {
+            owed_to.push("/orders");
+        }
+        for path in owed_to {
+            if !got.contains_key(&(path.to_owned(), id.clone())) {
+                lost.push(format!("{path} {id}"));
+            }
+        }
+    }
+    let deliveries = got.values().sum::<u32>();
+    let duplicates = deliveries - got.len() as u32;
+    eprintln!(
+        "{CYCLES} kills: {} of {} published acknowledged, {} lost; {deliveries} requests, {duplicates} of them again",
+        acknowledged.len(),
+        tried.load(Ordering::Relaxed),
+        lost.len(),
+    );
+    assert!(lost.is_empty(), "LOST with SEED={}: {lost:?}", seed.number);
+    assert!(
+        acknowledged.len() > CYCLES * 20,
+        "there was load: {}",
+        acknowledged.len()
+    );
+    let wrong = |(path, id): &(String, String)| {
+        let n: usize = id.split_once('-').unwrap().1.parse().unwrap();
+        path == "/orders" && !n.is_multiple_of(3)
+    };
+    assert!(!got.keys().any(wrong), "what doesn't match isn't delivered");
+}
+
+/// A thousand deliveries between attempts 3 and 4: the numbers go on, none repeats but what was
+/// in the air or answered within the last 50 ms, and none comes before it is due.
+#[test]
+fn a_kill_between_attempts_3_and_4_goes_on_with_4() {
+    const DELIVERIES: usize = 1000;
+    const DELAY: Duration = Duration::from_millis(400);
+    /// What is noted is on disk within 50 ms; the rest is for a busy machine.
+    const NOTED_WITHIN: Duration = Duration::from_millis(50 + 200);
+    let function = Function::start(|request| match request.header("weft-attempt") {
+        "1" | "2" | "3" => 503,
+        _ => 200,
+    });
+    let folders = Folders::new();
+    let delivery = "{retry: 10, backoffPolicy: exponential, backoffDelay: PT0.4S}";
+    folders.write(
+        "billing.yaml",
+        &trigger("billing", "[]", &function.uri("/"), delivery),
+    );
+
+    let weft = folders.start().run();
+    let mut client = weft.client();
+    for n in 0..DELIVERIES {
+        let answer = client.publish(&format!("o-{n}"), "order.placed").unwrap();
+        assert_eq!(answer.status(), 202);
+    }
+    until("at attempt 3", PATIENCE, || {
+        let third =
+            function.look(|received| received.iter().filter(|one| one.attempt() == 3).count());
+        (third >= DELIVERIES * 3 / 4).then_some(())
+    });
+    let killed = Instant::now();
+    weft.kill();
+    let before = function.count();
+    let weft = folders.start().run();
+    weft.until_settled();
+
+    let mut attempts: BTreeMap<String, Vec<(u32, Instant, Instant)>> = BTreeMap::new();
+    for one in function.received() {
+        let ended = one.ended.unwrap_or(one.began);
+        attempts
+            .entry(one.id().to_owned())
+            .or_default()
+            .push((one.attempt(), one.began, ended));
+    }
+    assert_eq!(attempts.len(), DELIVERIES);
+    let (mut repeated, mut fourth) = (0, 0);
+    for (id, attempts) in &mut attempts {
+        attempts.sort_by_key(|(_, began, _)| *began);
+        for pair in attempts.windows(2) {
+            let [(number, _, ended), (next, at, _)] = [pair[0], pair[1]];
+            if next == number + 1 {
+                let nominal = DELAY * 2u32.pow(number - 1);
+                assert!(
+                    at - ended >= nominal - Duration::from_millis(2),
+                    "{id}: {next} came {:?} after {number}",
+                    at - ended
+                );
+                continue;
+            }
+            repeated += 1;
+            let age = killed.saturating_duration_since(ended);
+            assert!(
+                next == number && age <= NOTED_WITHIN,
+                "{id}: {next} after {number}, answered {age:?} before the kill"
+            );
+        }
+        let numbers: BTreeSet<u32> = attempts.iter().map(|(number, _, _)| *number).collect();
+        assert_eq!(numbers, (1..=4).collect(), "{id}");
+        fourth += usize::from(
+            attempts
+                .iter()
+                .any(|(number, began, _)| *number == 4 && *began > killed),
+        );
+    }
+    eprintln!(
+        "killed after {before} requests: {fourth} of {DELIVERIES} came to attempt 4 afterwards, {repeated} attempts repeated"
+    );
+    assert!(fourth > DELIVERIES / 2, "the kill came between: {fourth}");
+    assert_eq!(weft.books("delivered") as usize, DELIVERIES);
+}
+
+/// Dead letters are shown with payload and attempts, after a kill and after their trigger is gone.
+#[test]
+fn dead_letters_show_payload_and_attempts_after_a_kill() {
+    let function = Function::start_with(|_| (422, "no such customer".into()));
+    let folders = Folders::new();
+    folders.write(
+        "billing.yaml",
+        &trigger("billing", "[]", &function.uri("/"), "{}"),
+    );
+    folders.write(
+        "other.yaml",
+        &trigger("other", "[{exact: {type: none}}]", &function.uri("/"), "{}"),
+    );
+    let weft = folders.start().run();
+    weft.publish("o-1", "order.placed");
+    until("dead", PATIENCE, || {
+        (weft.status()["deadLetters"] == 1).then_some(())
+    });
+    weft.kill();
+    let weft = folders.start().run();
+    std::fs::remove_file(folders.yaml().join("billing.yaml")).unwrap();
+    weft.until_said("without a file");
+
+    let admin = format!("http://{}", weft.admin);
+    let list = tests::node::weft(&["dead-letters", "list", "-o", "json", "--admin-url", &admin]);
+    assert!(
+        list.status.success(),
+        "{}",
+        String::from_utf8_lossy(&list.stderr)
+    );
+    let list: serde_json::Value = serde_json::from_slice(&list.stdout).unwrap();
+    let id = list["items"][0]["id"].to_string().replace('"', "");
+    let show = tests::node::weft(&["dead-letters", "show", &id, "--admin-url", &admin]);
+    let shown = String::from_utf8_lossy(&show.stdout).into_owned();
+    for part in [
+        "o-1",
+        "order.placed",
+        "amount",
+        "422",
+        "no such customer",
+        "billing",
+        "refused",
+    ] {
+        assert!(shown.contains(part), "{part} isn't shown:\n{shown}");
+    }
+}
