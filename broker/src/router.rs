@@ -16,8 +16,8 @@ use event::EventRef;
 use journal::{Offset, Stored};
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
+use triggers::Index;
 use triggers::index::BrokerId;
-use triggers::{Index, Lowered};
 
 use self::lanes::Placed;
 use crate::Fault;
@@ -63,7 +63,6 @@ pub(crate) enum ToRouter {
 /// What the router says.
 pub(crate) struct RouterReport {
     pub(crate) registry: Registry,
-    pub(crate) lowered: Arc<Lowered>,
     pub(crate) books: Books,
     pub(crate) log: LogReport,
     pub(crate) stored: HashMap<Number, u64>,
@@ -81,7 +80,6 @@ pub struct Router {
     pub(crate) in_force: watch::Sender<u64>,
     pub(crate) letters: Arc<Mutex<Letters>>,
     registry: Registry,
-    lowered: Arc<Lowered>,
     index: Index,
     /// Brokers by number, as the index knows them.
     brokers: HashMap<Number, Option<BrokerId>>,
@@ -166,7 +164,6 @@ impl Router {
             })
             .collect();
         let outgoing = workers.iter().map(|_| Vec::new()).collect();
-        let (lowered, _) = folded.registry_then.lowered();
         Self {
             log,
             retention,
@@ -177,7 +174,6 @@ impl Router {
             in_force,
             letters,
             registry: folded.registry_then,
-            lowered: Arc::new(lowered),
             index: Index::default(),
             brokers: HashMap::new(),
             lanes: HashMap::new(),
@@ -380,7 +376,6 @@ impl Router {
     fn report(&self) -> RouterReport {
         RouterReport {
             registry: self.registry.clone(),
-            lowered: Arc::clone(&self.lowered),
             books: self.books.clone(),
             log: LogReport {
                 start: self.log.journal().start(),

@@ -70,7 +70,6 @@ impl Router {
             .iter()
             .map(|(name, number)| (*number, self.index.broker(name)))
             .collect();
-        self.lowered = Arc::new(lowered);
         self.retire(&wanted, &deleted).await?;
         for (number, facts) in wanted {
             self.place(number, facts).await?;

@@ -37,8 +37,9 @@ pub(crate) enum Document {
     Broken(Flaw),
 }
 
-/// All documents of a file that hold anything.
-pub(crate) fn documents(text: &str) -> Vec<Document> {
+/// All documents of a file that hold anything, each read when it is asked for: the trees of ten
+/// thousand are tens of megabytes.
+pub(crate) fn documents(text: &str) -> impl Iterator<Item = Document> {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
     chunks(text)
         .into_iter()
@@ -49,7 +50,6 @@ pub(crate) fn documents(text: &str) -> Vec<Document> {
                 Err(flaw) => Some(Document::Broken(flaw)),
             },
         )
-        .collect()
 }
 
 /// The file cut before each `---` line, with the number of lines before each piece.
