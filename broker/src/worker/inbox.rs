@@ -104,11 +104,7 @@ impl AtWork {
         }
     }
 
-    fn put(
-        &mut self,
-        facts: Arc<LaneFacts>,
-        state: Option<Box<LaneState>>,
-    ) -> Result<(), Fault> {
+    fn put(&mut self, facts: Arc<LaneFacts>, state: Option<Box<LaneState>>) -> Result<(), Fault> {
         let number = facts.number;
         self.moved.remove(&number);
         let destination = self.destination_slot(&facts);
@@ -134,7 +130,9 @@ impl AtWork {
         }
         self.wake(slot);
         let early = self.arriving.remove(&number).unwrap_or_default();
-        early.into_iter().try_for_each(|landing| self.go_on(landing))
+        early
+            .into_iter()
+            .try_for_each(|landing| self.go_on(landing))
     }
 
     fn new_lane(&mut self, lane: Lane) -> u32 {
