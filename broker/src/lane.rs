@@ -124,6 +124,9 @@ pub struct Lane {
     pub parked: u32,
     /// Whether it stands in the worker's ready queue or waits for its destination.
     pub(crate) queued: bool,
+    /// Bytes it may still send in its turn; what a large event took too much is missing in the
+    /// next (deficit round robin: Shreedhar and Varghese, 1995).
+    pub(crate) deficit: i64,
     /// Counts since start.
     pub tally: Tally,
 }
@@ -148,6 +151,7 @@ impl Lane {
             in_flight: 0,
             parked: 0,
             queued: false,
+            deficit: 0,
             tally: Tally::default(),
         }
     }

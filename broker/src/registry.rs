@@ -166,9 +166,10 @@ impl Registry {
     ///
     /// [`Unreadable`] when a resource was written by a version that knew more.
     pub fn take(&mut self, part: Part) -> Result<Option<Vec<Number>>, Unreadable> {
-        if part.snapshot {
-            self.pending.clear();
-            self.pending_snapshot = true;
+        if part.first {
+            // What a crash cut off has no effect, also when its revision is used again.
+            self.drop_unfinished();
+            self.pending_snapshot = part.snapshot;
         }
         self.pending.extend(part.ops);
         if !part.last {
@@ -474,5 +475,41 @@ fn implied_broker(name: &BrokerName) -> Resource {
         },
         spec: Spec::Broker(BrokerSpec::default()),
         place: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(name: &str, number: Number, last: bool) -> Part {
+        let resource = implied_broker(&BrokerName::new("shop", name)).canonical();
+        let put = Op::Put {
+            number,
+            uid: [0; 16],
+            kind: Kind::Broker,
+            detached: None,
+            resource,
+        };
+        Part {
+            revision: 1,
+            first: true,
+            last,
+            snapshot: false,
+            next_number: number + 1,
+            ops: vec![put],
+        }
+    }
+
+    #[test]
+    fn a_change_that_a_crash_cut_off_does_not_join_the_next() {
+        let mut registry = Registry::new(1);
+        assert_eq!(registry.take(part("cut-off", 1, false)).unwrap(), None);
+        registry.take(part("whole", 2, true)).unwrap();
+        let names: Vec<String> = registry
+            .entries()
+            .map(|entry| entry.broker_name().to_string())
+            .collect();
+        assert_eq!(names, ["shop/whole"]);
     }
 }

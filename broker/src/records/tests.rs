@@ -206,7 +206,7 @@ fn a_large_change_is_written_in_parts_and_the_last_says_so() {
     for (index, record) in records.iter().enumerate() {
         let part = trigger_set::read(&stored(record)).unwrap();
         assert_eq!(part.last, index == 2);
-        assert_eq!(part.snapshot, index == 0);
+        assert_eq!((part.first, part.snapshot), (index == 0, index == 0));
         assert_eq!((part.revision, part.next_number), (6, 40));
         read.extend(part.ops);
     }

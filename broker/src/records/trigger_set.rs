@@ -1,7 +1,7 @@
 //! The TriggerSet record: a change of the resources in force, effective where its last part
 //! stands, or all of them, at the start of a segment.
 //!
-//! Body: revision varint | flags u8 (1: the last part of its change, 2: the first part of a
+//! Body: revision varint | flags u8 (1: the last part of its change, 4: the first, 2: the first of a
 //! snapshot, which replaces all before) | next number varint | operations:
 //! - 1 put: number varint | uid 16 bytes | kind u8 (1 Broker, 2 Trigger) | detached since
 //!   varint (ms since 1970, 0: attached) | the resource as written, one line of JSON, behind a
@@ -17,6 +17,7 @@ use super::{Malformed, Number, TRIGGER_SET, VERSION};
 
 const LAST: u8 = 1;
 const SNAPSHOT: u8 = 2;
+const FIRST: u8 = 4;
 
 const PUT: u8 = 1;
 const DETACH: u8 = 2;
@@ -76,6 +77,8 @@ pub enum Kind {
 pub struct Part {
     /// The change's revision; grows by one a change.
     pub revision: u64,
+    /// Whether the change begins here: parts before it, of a change that a crash cut off, are void.
+    pub first: bool,
     /// Whether the change takes effect here.
     pub last: bool,
     /// Whether all before is replaced.
@@ -105,7 +108,8 @@ pub fn records(revision: u64, snapshot: bool, next_number: Number, ops: &[Op]) -
         let mut body = Vec::with_capacity(ops.len() + 16);
         wire::put_varint(&mut body, revision);
         let flag = |set: bool, flag: u8| if set { flag } else { 0 };
-        body.push(flag(index == last, LAST) | flag(snapshot && index == 0, SNAPSHOT));
+        let first = flag(index == 0, FIRST) | flag(snapshot && index == 0, SNAPSHOT);
+        body.push(flag(index == last, LAST) | first);
         wire::put_varint(&mut body, u64::from(next_number));
         body.extend_from_slice(&ops);
         Record {
@@ -168,9 +172,11 @@ pub fn read(stored: &Stored) -> Result<Part, Malformed> {
         while !take.is_empty() {
             ops.push(take_op(&mut take)?);
         }
-        let (last, snapshot) = (flags & LAST != 0, flags & SNAPSHOT != 0);
+        let (first, last, snapshot) =
+            (flags & FIRST != 0, flags & LAST != 0, flags & SNAPSHOT != 0);
         Ok(Part {
             revision,
+            first,
             last,
             snapshot,
             next_number,

@@ -40,6 +40,9 @@ use crate::trace::Spans;
 /// How many requests a lane sends in one turn while there are places for all.
 const TURN_REQUESTS_MAX: usize = 16;
 
+/// Bytes of events that a turn adds to what its lane may send.
+const TURN_BYTES: i64 = 64 * 1024;
+
 /// How many messages and answers are taken in before lanes are turned again.
 const TAKE_IN_MAX: usize = 256;
 
@@ -233,13 +236,20 @@ impl AtWork {
     /// One lane's turn: at most `requests` of its deliveries.
     fn turn(&mut self, slot: u32, requests: usize, sink: &Rc<dyn Sink>) {
         let parked_max = self.parked_share();
+        if let Some(lane) = &mut self.lanes[slot as usize] {
+            lane.deficit = (lane.deficit + TURN_BYTES).min(TURN_BYTES);
+        }
         for _ in 0..requests {
             let Some(lane) = &mut self.lanes[slot as usize] else {
                 return;
             };
             lane.queued = false;
             if lane.turn(parked_max) == Turn::Rest {
+                lane.deficit = 0;
                 return;
+            }
+            if lane.deficit <= 0 {
+                break;
             }
             let Some(destination) = &mut self.destinations[lane.destination as usize] else {
                 return;
@@ -250,7 +260,12 @@ impl AtWork {
                 return;
             }
             let Some(delivery) = lane.take() else { return };
+            let before = self.bytes_in_flight;
             self.send(slot, delivery, sink);
+            let sent = self.bytes_in_flight.saturating_sub(before);
+            if let Some(lane) = &mut self.lanes[slot as usize] {
+                lane.deficit -= i64::try_from(sent).unwrap_or(i64::MAX);
+            }
         }
         self.wake(slot);
     }

@@ -122,10 +122,13 @@ impl Settings {
         }
     }
 
-    /// The HTTP sink's bounds: a reply may be as large as an event.
+    /// The HTTP sink's bounds.
     pub(crate) fn sink(&self) -> adapters_http::sink::Settings {
         adapters_http::sink::Settings {
-            reply_bytes_max: usize::try_from(self.node.limits.event_bytes).unwrap_or(usize::MAX),
+            // More than ingress takes, so that a reply over its broker's limit is known for what
+            // it is and ends as dead{reply}, instead of as a garbled answer that another try may
+            // mend.
+            reply_bytes_max: usize::try_from(self.node.limits.batch_bytes).unwrap_or(usize::MAX),
             ..adapters_http::sink::Settings::default()
         }
     }
