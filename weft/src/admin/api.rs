@@ -20,8 +20,8 @@ use crate::admin::views::{
     TriggerView,
 };
 use crate::admin::{OPENAPI, State};
-use crate::format::rfc3339;
 use crate::node::health::reason;
+use broker::time::rfc3339;
 
 /// Dead letters in one answer, at most.
 const LETTERS_MAX: usize = 1000;

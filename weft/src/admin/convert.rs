@@ -18,7 +18,7 @@ use crate::admin::views::{
     AttemptView, BookView, DestinationView, EventHead, EventView, LetterView, Payload, StoredEvent,
     TermsView, TriggerView,
 };
-use crate::format::rfc3339;
+use broker::time::rfc3339;
 
 pub(super) fn book(book: &Book) -> BookView {
     BookView {

@@ -16,7 +16,9 @@ use serde_json::{Value, json};
 use crate::admin::convert::{event_view, payload};
 use crate::cli::{LogCommand, LogCommandArgs, Output};
 use crate::exit::{Exit, Failure};
-use crate::format::{print, rfc3339};
+use broker::time::rfc3339;
+
+use crate::format::print;
 use crate::node::open::LOG_FOLDER;
 use crate::out;
 use crate::table::Align::{Left, Right};

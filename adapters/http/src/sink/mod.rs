@@ -23,7 +23,6 @@ mod live;
 mod pool;
 mod request;
 mod retry_after;
-mod rfc3339;
 
 use std::rc::Rc;
 use std::sync::Arc;

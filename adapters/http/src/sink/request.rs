@@ -8,6 +8,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use broker::Request;
+use broker::time::rfc3339_bytes;
 use broker::trace::TraceParent;
 use bytes::Bytes;
 use event::http::Out;
@@ -15,8 +16,6 @@ use http::header::{HOST, USER_AGENT};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri};
 use http_body_util::Full;
 use triggers::{Destination, Format};
-
-use super::rfc3339;
 
 /// How many destinations, and namespaces, are remembered; when full, all are forgotten and made
 /// anew.
@@ -116,7 +115,7 @@ impl Requests {
         };
         headers.insert(WEFT_ATTEMPT, attempt);
         if let Some(deadline) = request.deadline {
-            headers.insert(WEFT_DEADLINE, ascii(&rfc3339::text(deadline)));
+            headers.insert(WEFT_DEADLINE, ascii(&rfc3339_bytes(deadline)));
         }
         headers.insert(TRACEPARENT, ascii(&trace_parent(&request.trace)));
         if let Some(Ok(state)) = request.tracestate.as_deref().map(HeaderValue::from_str) {
