@@ -1,7 +1,7 @@
 //! Resources as written to what runs: brokers, triggers with merged terms, the node.
 //!
 //! One resource is first checked by itself, while its tree still knows every line
-//! ([`check`]). [`lower`] then takes all that are in force together; it can be called again
+//! (`check`). [`lower`] then takes all that are in force together; it can be called again
 //! at any time with the same result.
 
 use std::collections::BTreeMap;
