@@ -25,6 +25,8 @@ pub(crate) struct Banner<'a> {
     pub(crate) report: &'a Report,
     pub(crate) lowered: &'a Lowered,
     pub(crate) spans: Option<&'a str>,
+    /// How this program was called, so that the line to paste finds it: see [`program`].
+    pub(crate) program: String,
 }
 
 impl Banner<'_> {
@@ -132,7 +134,7 @@ impl Banner<'_> {
         wants.take(&trigger.filter);
         let ty = wants.ty.as_deref().unwrap_or("com.example.hello");
         let source = wants.source.as_deref().unwrap_or("/try");
-        let mut send = format!("weft send --to {to} --type {ty}");
+        let mut send = format!("{} send --to {to} --type {ty}", self.program);
         let mut curl = format!(
             "curl -i {to} -H 'ce-specversion: 1.0' -H 'ce-id: 1' -H 'ce-source: {source}' -H 'ce-type: {ty}'"
         );
@@ -148,6 +150,29 @@ impl Banner<'_> {
             "\n\nSend an event that trigger {} wants:\n  {send} --data '{data}'\n  {curl} -H 'content-type: application/json' -d '{data}'",
             trigger.name
         )
+    }
+}
+
+/// How to call this program from the folder it was called in: as it was called, without the
+/// folder's own path; `weft` where the search path found it.
+pub(crate) fn program() -> String {
+    let called = std::env::args_os()
+        .next()
+        .map(std::path::PathBuf::from)
+        .unwrap_or_default();
+    if called.components().count() < 2 {
+        return "weft".into();
+    }
+    let here = std::env::current_dir().unwrap_or_default();
+    let path = called
+        .strip_prefix(&here)
+        .unwrap_or(&called)
+        .display()
+        .to_string();
+    if path.contains(' ') {
+        format!("'{path}'")
+    } else {
+        path
     }
 }
 
@@ -238,6 +263,7 @@ spec:
         let mut found = Found::default();
         change(&mut recovered, &mut found);
         let banner = Banner {
+            program: "weft".into(),
             ingress: "127.0.0.1:8080".parse().unwrap(),
             admin: "127.0.0.1:8090".parse().unwrap(),
             data: (!memory).then_some(Path::new("weft-data")),

@@ -12,7 +12,7 @@ use triggers::files::File;
 
 use crate::admin::{self, Admin};
 use crate::exit::{Exit, Failure};
-use crate::node::banner::Banner;
+use crate::node::banner::{Banner, program};
 use crate::node::files::lowered;
 use crate::node::health::Health;
 use crate::node::open::{self, Node};
@@ -149,6 +149,7 @@ pub(crate) async fn serve(settings: Settings, files: Vec<File>) -> Result<(), Fa
     workers.open(std::mem::take(&mut listeners), &door);
     health.set(Readiness::Ready);
     let banner = Banner {
+        program: program(),
         ingress,
         admin: admin_address,
         data: (!settings.in_memory()).then_some(&settings.data),
