@@ -24,12 +24,15 @@ pub use attributes::Attributes;
 pub use catalog::{Catalog, Change, Counts};
 pub use index::Index;
 pub use problem::{Place, Problem, Report};
-pub use run::broker::Broker;
+pub use run::broker::{Broker, Dedup};
 pub use run::destination::{Destination, DestinationKey};
 pub use run::filter::Filter;
+pub use run::health::{Adaptive, Breaker, Health, RetryBudget, SuccessRate, Warmup};
 pub use run::lower::{Lowered, lower};
-pub use run::name::{BrokerName, TriggerName};
+pub use run::name::{BrokerName, SinkName, TriggerName};
 pub use run::node::Node;
-pub use run::terms::{Backoff, BackoffPolicy, Format, Replies, Terms};
-pub use run::trigger::{NotReady, Trigger};
+pub use run::terms::{
+    Backoff, BackoffPolicy, BlockedKey, Classify, Format, OnQuota, Ordering, Replies, Terms,
+};
+pub use run::trigger::{NotReady, Start, Trigger};
 pub use written::{Kind, Resource, ResourceKey};

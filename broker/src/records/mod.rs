@@ -41,6 +41,12 @@ pub const REJECTED: u8 = 9;
 pub const INTENT: u8 = 10;
 /// A clean stop.
 pub const MARK: u8 = 11;
+/// Reserved: events of the past that a trigger is owed from now on: a replay, or its start.
+pub const REPLAYED: u8 = 12;
+/// Reserved: a trigger or destination that was paused or resumed by command.
+pub const PAUSED: u8 = 13;
+/// Reserved: a start of the process, and how the one before ended.
+pub const STARTED: u8 = 14;
 
 /// The version of every body layout of this release.
 pub const VERSION: u8 = 1;

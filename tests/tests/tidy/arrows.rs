@@ -57,6 +57,8 @@ const HOMES: &[(&str, &[&str])] = &[
     ("async-nats", &["adapters-nats", "tests"]),
     ("kube", &["controller", "tests"]),
     ("anyhow", &["weft", "tests", "bench"]),
+    ("redb", &["broker"]),
+    ("roaring", &["broker"]),
     ("serde-saphyr", &["triggers", "weft"]),
 ];
 

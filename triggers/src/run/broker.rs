@@ -1,5 +1,7 @@
 //! A broker as run.
 
+use std::time::Duration;
+
 use super::destination::Destination;
 use super::name::BrokerName;
 use super::terms::Terms;
@@ -14,6 +16,17 @@ pub struct Broker {
     pub terms: Terms,
     /// Where its triggers' failed deliveries go, unless a trigger names its own.
     pub dead_letter: Option<Destination>,
+    /// Whether an event that comes again is dropped. Default none.
+    pub dedup: Option<Dedup>,
     /// The largest event it takes: the node's `limits.eventBytes`.
     pub event_bytes_max: u64,
+}
+
+/// An event whose `source` and `id` were seen before is stored and not delivered (GUARANTEES 2).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dedup {
+    /// How long one is remembered.
+    pub window: Duration,
+    /// How many are remembered; at the bound the oldest are forgotten. Default 1,000,000.
+    pub entries_max: u32,
 }

@@ -168,6 +168,7 @@ impl Delivery {
                 .unwrap_or(Terms::MAX_IN_FLIGHT),
             replies: self.replies.or(broker.replies).unwrap_or_default(),
             format: self.format.or(broker.format).unwrap_or_default(),
+            ..Terms::default()
         }
     }
 }

@@ -8,6 +8,8 @@ use std::fmt;
 use std::net::Ipv6Addr;
 use std::sync::Arc;
 
+use super::health::Health;
+use super::name::SinkName;
 use crate::problem::Wrong;
 
 /// The longest address that is accepted.
@@ -32,10 +34,24 @@ impl fmt::Display for DestinationKey {
 }
 
 /// An absolute `http://` address, taken apart. Cheap to clone.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub struct Destination(Arc<Parts>);
+#[derive(Clone, PartialEq)]
+pub struct Destination {
+    parts: Arc<Parts>,
+    /// The Sink that names it, with what it says; `None` for a plain address, which has the
+    /// defaults.
+    sink: Option<Arc<Named>>,
+}
 
-#[derive(PartialEq, Eq, Hash)]
+impl Eq for Destination {}
+
+#[derive(PartialEq)]
+struct Named {
+    name: SinkName,
+    key: DestinationKey,
+    health: Arc<Health>,
+}
+
+#[derive(PartialEq, Eq)]
 struct Parts {
     uri: Box<str>,
     host: Box<str>,
@@ -130,19 +146,37 @@ impl Destination {
         };
         let path = path_and_query.split('?').next().unwrap_or("/");
         let key = DestinationKey(Arc::from(format!("http://{authority}{path}")));
-        Ok(Destination(Arc::new(Parts {
+        let parts = Arc::new(Parts {
             uri: uri.into(),
             host: host.into(),
             port,
             authority: authority.into(),
             path_and_query: path_and_query.into(),
             key,
-        })))
+        });
+        Ok(Destination { parts, sink: None })
+    }
+
+    /// The same address as that of a Sink: its health hangs on the Sink's name.
+    pub fn of_sink(self, name: SinkName, health: Arc<Health>) -> Destination {
+        let key = DestinationKey(Arc::from(format!("sink:{name}")));
+        let sink = Some(Arc::new(Named { name, key, health }));
+        Destination { sink, ..self }
+    }
+
+    /// The Sink that names it.
+    pub fn sink(&self) -> Option<&SinkName> {
+        self.sink.as_deref().map(|named| &named.name)
+    }
+
+    /// How it is spared; `None`: by the defaults.
+    pub fn health(&self) -> Option<&Arc<Health>> {
+        self.sink.as_deref().map(|named| &named.health)
     }
 
     /// The address as written.
     pub fn uri(&self) -> &str {
-        &self.0.uri
+        &self.parts.uri
     }
 
     /// Always `http` in this version.
@@ -152,40 +186,42 @@ impl Destination {
 
     /// The host in lower case; an IPv6 address in its brackets.
     pub fn host(&self) -> &str {
-        &self.0.host
+        &self.parts.host
     }
 
     /// The port, 80 where none was written.
     pub fn port(&self) -> u16 {
-        self.0.port
+        self.parts.port
     }
 
     /// The host, and the port unless it is 80: what the `Host` header says.
     pub fn authority(&self) -> &str {
-        &self.0.authority
+        &self.parts.authority
     }
 
     /// What the request line says; begins with `/`.
     pub fn path_and_query(&self) -> &str {
-        &self.0.path_and_query
+        &self.parts.path_and_query
     }
 
-    /// What limits and health hang on.
+    /// What limits and health hang on: the named Sink, else scheme, authority and path.
     pub fn key(&self) -> &DestinationKey {
-        &self.0.key
+        self.sink
+            .as_deref()
+            .map_or(&self.parts.key, |named| &named.key)
     }
 }
 
 impl fmt::Debug for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Destination({})", self.0.uri)
+        write!(f, "Destination({})", self.parts.uri)
     }
 }
 
 /// The address as written.
 impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0.uri)
+        f.write_str(&self.parts.uri)
     }
 }
 

@@ -13,7 +13,7 @@ use super::destination::Destination;
 use super::filter::Filter;
 use super::name::{BrokerName, TriggerName, check_name};
 use super::node::{self, Node};
-use super::trigger::{NotReady, Trigger};
+use super::trigger::{NotReady, Start, Trigger};
 use crate::problem::{At, Fault, Faults, Problem};
 use crate::written::read::at_resource;
 use crate::written::{BrokerSpec, Metadata, Resource, Spec, TriggerSpec};
@@ -95,6 +95,7 @@ pub fn lower(resources: &[&Resource]) -> (Lowered, Vec<Problem>) {
                 .delivery
                 .dead_letter
                 .or_else(|| of_broker.dead_letter.clone()),
+            start: Start::default(),
             not_ready,
         });
     }
@@ -182,6 +183,7 @@ fn broker(name: BrokerName, declared: bool, delivery: &Delivery, node: &Node) ->
         declared,
         terms: delivery.terms(&Delivery::default()),
         dead_letter: delivery.dead_letter.clone(),
+        dedup: None,
         event_bytes_max: node.limits.event_bytes,
     }
 }

@@ -5,6 +5,7 @@ mod compile;
 mod delivery;
 pub mod destination;
 pub mod filter;
+pub mod health;
 pub mod lower;
 pub mod name;
 pub mod node;

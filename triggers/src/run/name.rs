@@ -50,6 +50,11 @@ namespaced_name! {
     TriggerName
 }
 
+namespaced_name! {
+    /// A Sink's name.
+    SinkName
+}
+
 /// Kubernetes' rule for names of resources (RFC 1123 subdomain), so that the same YAML works
 /// there and the name fits into an address.
 pub(crate) fn check_name(name: &str) -> Result<(), Wrong> {

@@ -21,11 +21,37 @@ pub struct Terms {
     pub max_in_flight: u32,
     /// What a success means whose body isn't an event.
     pub replies: Replies,
+    /// Statuses that are judged otherwise than contract §2 says.
+    pub classify: Classify,
+    /// Whether events of one key keep their order. Default none.
+    pub ordering: Option<Ordering>,
+    /// Whether nothing is sent until it is resumed: the annotation `weft.dev/paused`.
+    pub paused: bool,
+    /// What gives way when this trigger's backlog is the largest and space is short.
+    pub on_quota: OnQuota,
     /// In which form events are sent.
     pub format: Format,
 }
 
 impl Terms {
+    /// How long attempts may fail before the delivery is given up, where `retry` was written: its
+    /// whole nominal schedule, without jitter. `None` where nobody wrote it (contract §2).
+    pub fn patience(&self) -> Option<Duration> {
+        let retries = self.retry?;
+        // From the first wait at the cap on all are equal; before it there are at most 32, or as
+        // many as linear steps fit under the cap.
+        let mut total = Duration::ZERO;
+        for retry in 1..=retries {
+            let wait = self.backoff.nominal(retry);
+            if wait == self.backoff.max {
+                let left = retries - retry + 1;
+                return Some(total.saturating_add(wait.saturating_mul(left)));
+            }
+            total = total.saturating_add(wait);
+        }
+        Some(total)
+    }
+
     pub const TIMEOUT: Duration = Duration::from_secs(30);
     pub const RETRY_AFTER_MAX: Duration = Duration::from_secs(5 * 60);
     pub const EVENT_AGE_MAX: Duration = Duration::from_secs(24 * 60 * 60);
@@ -43,9 +69,51 @@ impl Default for Terms {
             event_age_max: Some(Terms::EVENT_AGE_MAX),
             max_in_flight: Terms::MAX_IN_FLIGHT,
             replies: Replies::default(),
+            classify: Classify::default(),
+            ordering: None,
+            paused: false,
+            on_quota: OnQuota::default(),
             format: Format::default(),
         }
     }
+}
+
+/// Statuses that a policy judges otherwise than contract §2. Both are sorted and share none.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Classify {
+    /// Failures that are retried though the contract calls them final.
+    pub retry_on: Box<[u16]>,
+    /// Failures that are final though the contract retries them.
+    pub retry_never: Box<[u16]>,
+}
+
+/// First in, first out for events that share a key (GUARANTEES 14).
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ordering {
+    /// The attribute whose value is the key. An event without it is not ordered.
+    pub by: Box<str>,
+    /// What becomes of a key's later events while an earlier one fails.
+    pub blocked_key: BlockedKey,
+}
+
+/// What becomes of a key's later events when one of its deliveries fails.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum BlockedKey {
+    /// They wait until it is delivered or dead.
+    #[default]
+    Retry,
+    /// Once it is dead, those that waited end as dead letters too, cause `blocked`.
+    DeadLetter,
+}
+
+/// What gives way when space is short (DESIGN §4).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnQuota {
+    /// Payloads of its dead letters first, then its oldest owed events.
+    #[default]
+    DiscardOldest,
+    /// Nothing: its broker refuses new events.
+    Refuse,
 }
 
 /// The waits between attempts.
@@ -106,6 +174,9 @@ pub enum Replies {
     Lenient,
     /// Failed, as Knative's brokers have it.
     Strict,
+    /// A JSON object with `status` `SUCCESS`, `RETRY` or `DROP`, as Dapr's functions answer, is
+    /// obeyed; any other body is ignored.
+    Dapr,
 }
 
 /// In which form events are sent.

@@ -16,8 +16,22 @@ pub struct Trigger {
     pub dead_letter: Option<Destination>,
     /// Merged with its broker's (contract §3).
     pub terms: Terms,
+    /// Which events it gets when it is new: the annotation `weft.dev/start`.
+    pub start: Start,
     /// Why it isn't ready; `None` when it is.
     pub not_ready: Option<NotReady>,
+}
+
+/// Where a trigger begins that wasn't there before.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// With events stored from now on.
+    #[default]
+    Latest,
+    /// With the oldest event that the log still holds.
+    Earliest,
+    /// With events stored at or after this time, in ms since 1970-01-01T00:00:00Z.
+    At(u64),
 }
 
 /// Why a good trigger gets no events.

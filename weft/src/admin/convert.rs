@@ -94,6 +94,7 @@ pub(super) fn terms(terms: &Terms) -> TermsView {
         replies: match terms.replies {
             Replies::Lenient => "lenient".into(),
             Replies::Strict => "strict".into(),
+            Replies::Dapr => "dapr".into(),
         },
         format: match terms.format {
             Format::AsItCame => "as it came".into(),
