@@ -14,6 +14,7 @@ pub mod catalog;
 pub mod duration;
 pub mod files;
 pub mod index;
+pub mod moment;
 pub mod problem;
 pub mod quantity;
 pub mod run;

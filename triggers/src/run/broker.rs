@@ -30,3 +30,7 @@ pub struct Dedup {
     /// How many are remembered; at the bound the oldest are forgotten. Default 1,000,000.
     pub entries_max: u32,
 }
+
+impl Dedup {
+    pub const ENTRIES_MAX: u32 = 1_000_000;
+}

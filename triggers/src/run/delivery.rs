@@ -1,7 +1,6 @@
-//! `spec.delivery` and the annotations that go with it: each value read, none defaulted, so
-//! that a trigger's and its broker's can be merged (contract §3).
+//! What is said about deliveries, in `spec.delivery` and in annotations: each value read, none
+//! defaulted, so that a trigger's and its broker's can be merged (contract §3).
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::destination::Destination;
@@ -13,6 +12,16 @@ use crate::written::node::TextOrNumber;
 
 /// The most requests one trigger may have under way: the node's own cap (DESIGN §3).
 pub(crate) const MAX_IN_FLIGHT_MAX: u32 = 4096;
+
+/// The words of `replies`.
+pub(crate) const REPLIES: [(&str, Replies); 3] = [
+    ("lenient", Replies::Lenient),
+    ("strict", Replies::Strict),
+    ("dapr", Replies::Dapr),
+];
+
+/// The words of a switch.
+pub(crate) const SWITCH: [(&str, bool); 2] = [("off", false), ("on", true)];
 
 /// The shortest waits and timeouts: anything shorter would be a hot loop.
 const WAIT_MIN: Duration = Duration::from_millis(1);
@@ -28,9 +37,9 @@ pub(crate) struct Delivery {
     timeout: Option<Duration>,
     retry_after_max: Option<Duration>,
     format: Option<Format>,
-    jitter: Option<bool>,
-    replies: Option<Replies>,
-    max_in_flight: Option<u32>,
+    pub(crate) jitter: Option<bool>,
+    pub(crate) replies: Option<Replies>,
+    pub(crate) max_in_flight: Option<u32>,
 }
 
 impl Delivery {
@@ -99,48 +108,6 @@ impl Delivery {
         }
     }
 
-    /// Reads the annotations that a Broker or Trigger may carry.
-    pub(crate) fn annotate(
-        &mut self,
-        annotations: &BTreeMap<String, String>,
-        at: At<'_>,
-        faults: &mut Faults,
-    ) {
-        for (key, value) in annotations {
-            let at = at.key(key);
-            match key.as_str() {
-                "weft.dev/jitter" => {
-                    self.jitter = faults.take(at, choice(value, &[("off", false), ("on", true)]));
-                }
-                "weft.dev/replies" => {
-                    let choices = [("lenient", Replies::Lenient), ("strict", Replies::Strict)];
-                    self.replies = faults.take(at, choice(value, &choices));
-                }
-                "weft.dev/max-in-flight" => {
-                    let read = value
-                        .parse()
-                        .ok()
-                        .filter(|number| (1..=MAX_IN_FLIGHT_MAX).contains(number))
-                        .ok_or_else(|| {
-                            let cure = format!(
-                                "it must be a whole number from 1 to {MAX_IN_FLIGHT_MAX}, in quotes"
-                            );
-                            Wrong::new(format!("is {value:?}"), cure)
-                        });
-                    self.max_in_flight = faults.take(at, read);
-                }
-                "eventing.knative.dev/broker.class" if value != "Weft" => {
-                    faults.add(
-                        at,
-                        format!("is {value:?}"),
-                        "this program runs brokers of class Weft: write Weft, or remove the annotation",
-                    );
-                }
-                key => unknown_annotation(key, at, faults),
-            }
-        }
-    }
-
     /// The terms of a trigger that says `self`, of a broker that says `broker`.
     ///
     /// `retry`, `backoffPolicy` and `backoffDelay`: the trigger's, gaps filled from the
@@ -170,27 +137,6 @@ impl Delivery {
             format: self.format.or(broker.format).unwrap_or_default(),
             ..Terms::default()
         }
-    }
-}
-
-/// An annotation of ours that this version doesn't act on is refused; others are not ours.
-pub(crate) fn unknown_annotation(key: &str, at: At<'_>, faults: &mut Faults) {
-    match key {
-        "weft.dev/jitter" | "weft.dev/replies" | "weft.dev/max-in-flight" => {
-            faults.add(
-                at,
-                "means nothing here",
-                "it belongs on a Broker or Trigger",
-            );
-        }
-        "weft.dev/policy" | "weft.dev/filter" | "weft.dev/start" => {
-            faults.add(at, "is not supported by this version", "remove it");
-        }
-        key if key.starts_with("weft.dev/") => {
-            let cure = "the annotations of ours are weft.dev/jitter, weft.dev/replies and weft.dev/max-in-flight";
-            faults.add(at, "is not a known annotation", cure);
-        }
-        _ => {}
     }
 }
 
@@ -234,8 +180,16 @@ pub(crate) fn choice<T: Copy>(text: &str, choices: &[(&str, T)]) -> Result<T, Wr
             let names: Vec<&str> = choices.iter().map(|(name, _)| *name).collect();
             Err(Wrong::new(
                 format!("is {text:?}"),
-                format!("write {}", names.join(" or ")),
+                format!("write {}", or(&names)),
             ))
         }
+    }
+}
+
+/// `a`, `a or b`, `a, b or c`.
+pub(crate) fn or(names: &[&str]) -> String {
+    match names {
+        [most @ .., last] if !most.is_empty() => format!("{} or {last}", most.join(", ")),
+        names => names.concat(),
     }
 }

@@ -6,7 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use super::broker::Broker;
+use super::annotations::Annotations;
+use super::broker::{Broker, Dedup};
 use super::compile;
 use super::delivery::{self, Delivery};
 use super::destination::Destination;
@@ -16,7 +17,7 @@ use super::node::{self, Node};
 use super::trigger::{NotReady, Start, Trigger};
 use crate::problem::{At, Fault, Faults, Problem};
 use crate::written::read::at_resource;
-use crate::written::{BrokerSpec, Metadata, Resource, Spec, TriggerSpec};
+use crate::written::{BrokerSpec, Kind, Metadata, Resource, Spec, TriggerSpec};
 use crate::yaml::nearest::nearest;
 
 /// The broker that exists without being declared, once a trigger names it (DESIGN §5).
@@ -45,15 +46,16 @@ pub fn lower(resources: &[&Resource]) -> (Lowered, Vec<Problem>) {
             continue;
         };
         let mut faults = Faults::default();
-        let delivery = broker_delivery(&resource.metadata, spec, &mut faults);
+        let said = broker_says(&resource.metadata, spec, &mut faults);
         if tell(resource, faults, &mut problems) {
             continue;
         }
         let name = BrokerName::new(&*resource.metadata.namespace, &*resource.metadata.name);
-        brokers
-            .entry(name.clone())
-            .or_insert_with(|| broker(name.clone(), true, &delivery, &node));
-        deliveries.entry(name).or_insert(delivery);
+        brokers.entry(name.clone()).or_insert_with(|| Broker {
+            dedup: said.dedup,
+            ..broker(name.clone(), true, &said.delivery, &node)
+        });
+        deliveries.entry(name).or_insert(said.delivery);
     }
     let mut triggers = BTreeMap::new();
     for resource in resources {
@@ -85,17 +87,19 @@ pub fn lower(resources: &[&Resource]) -> (Lowered, Vec<Problem>) {
         let silent = Delivery::default();
         let of_broker = deliveries.get(&broker_name).unwrap_or(&silent);
         let name = TriggerName::new(namespace, &*resource.metadata.name);
+        let mut terms = parts.delivery.terms(of_broker);
+        terms.paused = parts.paused;
         triggers.entry(name.clone()).or_insert_with(|| Trigger {
             name,
             broker: broker_name,
             filter: parts.filter,
             subscriber: parts.subscriber,
-            terms: parts.delivery.terms(of_broker),
+            terms,
             dead_letter: parts
                 .delivery
                 .dead_letter
                 .or_else(|| of_broker.dead_letter.clone()),
-            start: Start::default(),
+            start: parts.start,
             not_ready,
         });
     }
@@ -113,7 +117,7 @@ pub fn lower(resources: &[&Resource]) -> (Lowered, Vec<Problem>) {
 pub(crate) fn check(resource: &Resource, faults: &mut Faults) {
     match &resource.spec {
         Spec::Broker(spec) => {
-            broker_delivery(&resource.metadata, spec, faults);
+            broker_says(&resource.metadata, spec, faults);
         }
         Spec::Trigger(spec) => {
             trigger_parts(&resource.metadata, spec, faults);
@@ -171,9 +175,7 @@ fn node_of(
 ) -> Node {
     let at = At::ROOT.key("metadata");
     let annotations_at = at.key("annotations");
-    for key in metadata.annotations.keys() {
-        delivery::unknown_annotation(key, annotations_at.key(key), faults);
-    }
+    Annotations::read(&metadata.annotations, Kind::Node, annotations_at, faults);
     node::node(spec, At::ROOT.key("spec"), faults)
 }
 
@@ -216,12 +218,27 @@ fn no_broker(
     problem
 }
 
-fn broker_delivery(metadata: &Metadata, spec: &BrokerSpec, faults: &mut Faults) -> Delivery {
+/// What a broker says by itself.
+struct BrokerSays {
+    delivery: Delivery,
+    dedup: Option<Dedup>,
+}
+
+fn broker_says(metadata: &Metadata, spec: &BrokerSpec, faults: &mut Faults) -> BrokerSays {
     let at = At::ROOT.key("spec");
     let mut delivery = Delivery::read(spec.delivery.as_ref(), at.key("delivery"), faults);
     let at = At::ROOT.key("metadata");
-    delivery.annotate(&metadata.annotations, at.key("annotations"), faults);
-    delivery
+    let at = at.key("annotations");
+    let annotations = Annotations::read(&metadata.annotations, Kind::Broker, at, faults);
+    annotations.apply(&mut delivery);
+    let dedup = annotations
+        .dedup_window
+        .filter(|window| !window.is_zero())
+        .map(|window| Dedup {
+            window,
+            entries_max: Dedup::ENTRIES_MAX,
+        });
+    BrokerSays { delivery, dedup }
 }
 
 /// What a trigger says by itself.
@@ -230,6 +247,8 @@ struct TriggerParts {
     filter: Filter,
     subscriber: Destination,
     delivery: Delivery,
+    start: Start,
+    paused: bool,
 }
 
 fn trigger_parts(
@@ -263,12 +282,13 @@ fn trigger_parts(
     };
     let mut delivery = Delivery::read(spec.delivery.as_ref(), at.key("delivery"), faults);
     let metadata_at = root.key("metadata");
-    delivery.annotate(
-        &metadata.annotations,
-        metadata_at.key("annotations"),
-        faults,
-    );
+    let annotations_at = metadata_at.key("annotations");
+    let annotations =
+        Annotations::read(&metadata.annotations, Kind::Trigger, annotations_at, faults);
+    annotations.apply(&mut delivery);
     Some(TriggerParts {
+        start: annotations.start.unwrap_or_default(),
+        paused: annotations.paused.unwrap_or_default(),
         broker: broker?,
         filter: filter?,
         subscriber: subscriber?,

@@ -1,5 +1,6 @@
 //! What runs: resources with every value read, checked, defaulted and merged.
 
+pub mod annotations;
 pub mod broker;
 mod compile;
 mod delivery;

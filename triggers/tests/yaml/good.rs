@@ -34,10 +34,10 @@ fn everything_is_defaulted() {
     lowered(
         &trigger("billing", "filter: {}\nfilters: []"),
         expect![[r#"
-                broker default/default declared=false dead=- max=1048576
-                trigger default/billing of default/default -> http://127.0.0.1:8081/ dead=-
-                  Everything
-                  Terms { retry: None, backoff: Backoff { policy: Exponential, delay: 200ms, max: 300s, jitter: true }, timeout: 30s, retry_after_max: 300s, event_age_max: Some(86400s), max_in_flight: 100, replies: Lenient, format: AsItCame }"#]],
+            broker default/default declared=false dead=- max=1048576
+            trigger default/billing of default/default -> http://127.0.0.1:8081/ dead=-
+              Everything
+              Terms { retry: None, backoff: Backoff { policy: Exponential, delay: 200ms, max: 300s, jitter: true }, timeout: 30s, retry_after_max: 300s, event_age_max: Some(86400s), max_in_flight: 100, replies: Lenient, classify: Classify { retry_on: [], retry_never: [] }, ordering: None, paused: false, on_quota: DiscardOldest, format: AsItCame }"#]],
     );
 }
 
@@ -49,10 +49,10 @@ fn the_designs_example_without_what_comes_later() {
              .tmp}}\n  subscriber: {uri: http://127.0.0.1:8081/}\n  delivery: {retry: 5, backoffPolicy: exponential, \
              backoffDelay: PT0.5S}\n",
         expect![[r#"
-                broker shop/default declared=false dead=- max=1048576
-                trigger shop/billing of shop/default -> http://127.0.0.1:8081/ dead=-
-                  All([Exact(Type, "com.example.order.placed"), Not(Suffix(Other("subject"), ".tmp"))])
-                  Terms { retry: Some(5), backoff: Backoff { policy: Exponential, delay: 500ms, max: 300s, jitter: true }, timeout: 30s, retry_after_max: 300s, event_age_max: None, max_in_flight: 100, replies: Lenient, format: AsItCame }"#]],
+            broker shop/default declared=false dead=- max=1048576
+            trigger shop/billing of shop/default -> http://127.0.0.1:8081/ dead=-
+              All([Exact(Type, "com.example.order.placed"), Not(Suffix(Other("subject"), ".tmp"))])
+              Terms { retry: Some(5), backoff: Backoff { policy: Exponential, delay: 500ms, max: 300s, jitter: true }, timeout: 30s, retry_after_max: 300s, event_age_max: None, max_in_flight: 100, replies: Lenient, classify: Classify { retry_on: [], retry_never: [] }, ordering: None, paused: false, on_quota: DiscardOldest, format: AsItCame }"#]],
     );
 }
 
@@ -78,10 +78,10 @@ fn a_triggers_terms_win_over_its_brokers_field_by_field() {
             broker default/default declared=true dead=http://dead/ max=1048576
             trigger default/outspoken of default/default -> http://127.0.0.1:8081/ dead=http://mine/
               Everything
-              Terms { retry: Some(3), backoff: Backoff { policy: Linear, delay: 1s, max: 300s, jitter: false }, timeout: 5s, retry_after_max: 0ns, event_age_max: None, max_in_flight: 7, replies: Lenient, format: Json }
+              Terms { retry: Some(3), backoff: Backoff { policy: Linear, delay: 1s, max: 300s, jitter: false }, timeout: 5s, retry_after_max: 0ns, event_age_max: None, max_in_flight: 7, replies: Lenient, classify: Classify { retry_on: [], retry_never: [] }, ordering: None, paused: false, on_quota: DiscardOldest, format: Json }
             trigger default/silent of default/default -> http://127.0.0.1:8081/ dead=http://dead/
               Everything
-              Terms { retry: Some(3), backoff: Backoff { policy: Linear, delay: 200ms, max: 300s, jitter: true }, timeout: 5s, retry_after_max: 300s, event_age_max: None, max_in_flight: 7, replies: Strict, format: Json }"#]],
+              Terms { retry: Some(3), backoff: Backoff { policy: Linear, delay: 200ms, max: 300s, jitter: true }, timeout: 5s, retry_after_max: 300s, event_age_max: None, max_in_flight: 7, replies: Strict, classify: Classify { retry_on: [], retry_never: [] }, ordering: None, paused: false, on_quota: DiscardOldest, format: Json }"#]],
     );
 }
 
@@ -93,10 +93,10 @@ fn filters_replace_filter_unless_empty() {
             "filter: {attributes: {type: a, region: \"\"}}\nfilters:\n- prefix: {type: b}",
         ),
         expect![[r#"
-                broker default/default declared=false dead=- max=1048576
-                trigger default/a of default/default -> http://127.0.0.1:8081/ dead=-
-                  Prefix(Type, "b")
-                  Terms { retry: None, backoff: Backoff { policy: Exponential, delay: 200ms, max: 300s, jitter: true }, timeout: 30s, retry_after_max: 300s, event_age_max: Some(86400s), max_in_flight: 100, replies: Lenient, format: AsItCame }"#]],
+            broker default/default declared=false dead=- max=1048576
+            trigger default/a of default/default -> http://127.0.0.1:8081/ dead=-
+              Prefix(Type, "b")
+              Terms { retry: None, backoff: Backoff { policy: Exponential, delay: 200ms, max: 300s, jitter: true }, timeout: 30s, retry_after_max: 300s, event_age_max: Some(86400s), max_in_flight: 100, replies: Lenient, classify: Classify { retry_on: [], retry_never: [] }, ordering: None, paused: false, on_quota: DiscardOldest, format: AsItCame }"#]],
     );
     lowered(
         &trigger(
@@ -104,10 +104,10 @@ fn filters_replace_filter_unless_empty() {
             "filter: {attributes: {type: a, region: \"\"}}\nfilters: []",
         ),
         expect![[r#"
-                broker default/default declared=false dead=- max=1048576
-                trigger default/a of default/default -> http://127.0.0.1:8081/ dead=-
-                  All([Present(Other("region")), Exact(Type, "a")])
-                  Terms { retry: None, backoff: Backoff { policy: Exponential, delay: 200ms, max: 300s, jitter: true }, timeout: 30s, retry_after_max: 300s, event_age_max: Some(86400s), max_in_flight: 100, replies: Lenient, format: AsItCame }"#]],
+            broker default/default declared=false dead=- max=1048576
+            trigger default/a of default/default -> http://127.0.0.1:8081/ dead=-
+              All([Present(Other("region")), Exact(Type, "a")])
+              Terms { retry: None, backoff: Backoff { policy: Exponential, delay: 200ms, max: 300s, jitter: true }, timeout: 30s, retry_after_max: 300s, event_age_max: Some(86400s), max_in_flight: 100, replies: Lenient, classify: Classify { retry_on: [], retry_never: [] }, ordering: None, paused: false, on_quota: DiscardOldest, format: AsItCame }"#]],
     );
 }
 
@@ -202,6 +202,53 @@ fn yaml_is_read_in_all_its_spellings() {
             broker default/default declared=false dead=- max=1048576
             trigger default/a of default/default -> http://127.0.0.1:8081/ dead=-
               Everything
-              Terms { retry: None, backoff: Backoff { policy: Exponential, delay: 200ms, max: 300s, jitter: true }, timeout: 30s, retry_after_max: 300s, event_age_max: Some(86400s), max_in_flight: 100, replies: Lenient, format: AsItCame }"#]],
+              Terms { retry: None, backoff: Backoff { policy: Exponential, delay: 200ms, max: 300s, jitter: true }, timeout: 30s, retry_after_max: 300s, event_age_max: Some(86400s), max_in_flight: 100, replies: Lenient, classify: Classify { retry_on: [], retry_never: [] }, ordering: None, paused: false, on_quota: DiscardOldest, format: AsItCame }"#]],
     );
+}
+
+/// What Knative's schema has no field for.
+#[test]
+fn annotations() {
+    let broker = "apiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata:\n  name: default\n  annotations: \
+                      {weft.dev/dedup-window: PT10M}\n---\n";
+    let text = |name: &str, annotations: &str| {
+        let annotations = format!("metadata:\n  annotations: {{{annotations}}}\n");
+        trigger(name, "").replace("metadata:\n", &annotations)
+    };
+    let mut catalog = Catalog::default();
+    let triggers = [
+        text("a", "weft.dev/start: earliest, weft.dev/paused: 'true'"),
+        text("b", "weft.dev/start: 2026-11-21T09:00:00+01:00"),
+        text(
+            "c",
+            "weft.dev/start: latest, weft.dev/paused: 'false', weft.dev/replies: dapr",
+        ),
+    ];
+    let change = catalog.reload(vec![file(
+        "a.yaml",
+        &format!("{broker}{}", triggers.join("---\n")),
+    )]);
+    assert_eq!(change.problems, []);
+    let (lowered, _) = lower(&catalog.in_force().collect::<Vec<_>>());
+    let mut lines: Vec<String> = lowered
+        .triggers
+        .values()
+        .map(|t| {
+            format!(
+                "{} {:?} {} {:?}",
+                t.name, t.start, t.terms.paused, t.terms.replies
+            )
+        })
+        .collect();
+    lines.extend(
+        lowered
+            .brokers
+            .values()
+            .map(|broker| format!("{:?}", broker.dedup)),
+    );
+    expect![[r#"
+        default/a Earliest true Lenient
+        default/b At(1795248000000) false Lenient
+        default/c Latest false Dapr
+        Some(Dedup { window: 600s, entries_max: 1000000 })"#]].assert_eq(&lines.join("\n"));
 }

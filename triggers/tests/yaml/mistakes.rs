@@ -164,12 +164,10 @@ fn metadata() {
              weft.dev/replies: dapr\n    weft.dev/max-in-flight: 5\n    \
              eventing.knative.dev/broker.class: Kafka\n",
         expect![[r#"
-                a.yaml:6:22  metadata.annotations."weft.dev/policy" is not supported by this version, remove it
-                a.yaml:7:21  metadata.annotations."weft.dev/jiter" is not a known annotation, the annotations of ours are weft.dev/jitter, weft.dev/replies and weft.dev/max-in-flight
-                a.yaml:8:22  metadata.annotations."weft.dev/jitter" is "no", write off or on
-                a.yaml:9:23  metadata.annotations."weft.dev/replies" is "dapr", write lenient or strict
-                a.yaml:10:29  metadata.annotations."weft.dev/max-in-flight" is the number 5, it must be a text: write "5" with quotes
-                a.yaml:11:40  metadata.annotations."eventing.knative.dev/broker.class" is "Kafka", this program runs brokers of class Weft: write Weft, or remove the annotation"#]],
+            a.yaml:7:21  metadata.annotations."weft.dev/jiter" is not a known annotation, the annotations of a Broker are weft.dev/dedup-window, weft.dev/jitter, weft.dev/max-in-flight, weft.dev/policy and weft.dev/replies
+            a.yaml:8:22  metadata.annotations."weft.dev/jitter" is "no", write off or on
+            a.yaml:10:29  metadata.annotations."weft.dev/max-in-flight" is the number 5, it must be a text: write "5" with quotes
+            a.yaml:11:40  metadata.annotations."eventing.knative.dev/broker.class" is "Kafka", this program runs brokers of class Weft: write Weft, or remove the annotation"#]],
     );
     check(
         "apiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata:\n  name: a\n  annotations:\n    \
@@ -177,6 +175,33 @@ fn metadata() {
         expect![[
             r#"a.yaml:6:29  metadata.annotations."weft.dev/max-in-flight" is "0", it must be a whole number from 1 to 4096, in quotes"#
         ]],
+    );
+}
+
+#[test]
+fn annotations_of_ours() {
+    check(
+        &trigger("a", "").replace(
+            "metadata:\n",
+            "metadata:\n  annotations:\n    weft.dev/start: yesterday\n    weft.dev/paused: yes\n    \
+             weft.dev/policy: Careful\n    weft.dev/dedup-window: PT10M\n    weft.dev/filter: a > 1\n    \
+             weft.dev/polic: careful\n    example.com/mine: x\n",
+        ),
+        expect![[r#"
+            a.yaml:5:21  metadata.annotations."weft.dev/start" is "yesterday", write latest, earliest, or an RFC 3339 time such as "2026-11-21T09:00:00Z"
+            a.yaml:6:22  metadata.annotations."weft.dev/paused" is "yes", write true or false
+            a.yaml:7:22  metadata.annotations."weft.dev/policy" is "Careful", use lower-case letters, digits and dashes, beginning and ending with a letter or digit
+            a.yaml:8:28  metadata.annotations."weft.dev/dedup-window" means nothing here, it belongs on a Broker
+            a.yaml:9:22  metadata.annotations."weft.dev/filter" is not supported by this version, remove it
+            a.yaml:10:21  metadata.annotations."weft.dev/polic" is not a known annotation, the annotations of a Trigger are weft.dev/jitter, weft.dev/max-in-flight, weft.dev/paused, weft.dev/policy, weft.dev/replies and weft.dev/start"#]],
+    );
+    check(
+        "apiVersion: eventing.knative.dev/v1\nkind: Broker\nmetadata:\n  name: a\n  annotations:\n    \
+             weft.dev/dedup-window: 10m\n    weft.dev/paused: \"true\"\n    weft.dev/start: latest\n",
+        expect![[r#"
+            a.yaml:6:28  metadata.annotations."weft.dev/dedup-window" is "10m", write an ISO 8601 duration such as PT10M
+            a.yaml:7:22  metadata.annotations."weft.dev/paused" means nothing here, it belongs on a Trigger
+            a.yaml:8:21  metadata.annotations."weft.dev/start" means nothing here, it belongs on a Trigger"#]],
     );
 }
 
