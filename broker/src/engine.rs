@@ -383,7 +383,7 @@ impl Engine {
     }
 }
 
-fn found(folded: &fold::Folded) -> Found {
+fn found(folded: &fold::Fold) -> Found {
     let kind = |kind: Kind| {
         folded
             .registry
@@ -392,7 +392,7 @@ fn found(folded: &fold::Folded) -> Found {
             .count()
     };
     Found {
-        owed: folded.owed.values().map(fold::OwedSet::len).sum(),
+        owed: folded.owed.len(),
         parked: folded.parked.len() as u64,
         dead_letters: folded.letters.rows().count() as u64,
         brokers: kind(Kind::Broker) as u64,

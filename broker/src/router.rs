@@ -24,7 +24,7 @@ use crate::Fault;
 use crate::admission::Admission;
 use crate::books::Books;
 use crate::dead_letters::Letters;
-use crate::fold::{Folded, ParkedThen};
+use crate::fold::{Fold, ParkedThen};
 use crate::holds::Holds;
 use crate::lane::Delivery;
 use crate::log::Log;
@@ -116,7 +116,7 @@ pub(crate) struct Parts {
 }
 
 impl Router {
-    pub(crate) fn new(parts: Parts, folded: Folded) -> Self {
+    pub(crate) fn new(parts: Parts, folded: Fold) -> Self {
         let Parts {
             log,
             retention,
@@ -131,9 +131,9 @@ impl Router {
         let owed = folded
             .owed
             .iter()
-            .filter(|(number, _)| **number & FORWARD == 0);
-        owed.flat_map(|(_, owed)| owed.iter())
-            .for_each(|offset| holds.hold(offset));
+            .filter(|(number, _)| number & FORWARD == 0);
+        owed.flat_map(|(_, offsets)| offsets.iter())
+            .for_each(|offset| holds.hold(Offset(offset)));
         {
             let letters = letters.lock().unwrap_or_else(PoisonError::into_inner);
             letters.rows().for_each(|row| holds.hold(row.event));
@@ -142,10 +142,10 @@ impl Router {
         let now = log.clock().wall();
         let backlog = folded
             .owed
-            .into_iter()
-            .map(|(number, owed)| {
+            .iter()
+            .map(|(number, offsets)| {
                 let mut state = LaneState::default();
-                for offset in owed.iter() {
+                for offset in offsets.iter().map(Offset) {
                     match parked.remove(&(number, offset)) {
                         None => state.owed.push(offset),
                         Some(ParkedThen { due, history }) => {

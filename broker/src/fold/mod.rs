@@ -1,15 +1,19 @@
-//! The fold: what the log adds up to when it is opened.
+//! The fold: what the log adds up to.
 //!
-//! One pass over the records gives the resources in force, what is owed and parked, the dead
+//! A state machine: [`Fold::take`] takes in one record after the other, and what it holds then is
+//! what a start would find there: the resources in force, what is owed and parked, the dead
 //! letters and the books. The router goes on where routing stopped, with the resources that were
 //! in force there, so a restart matches only the events behind the last Routed record, by the
 //! filters of their time.
+
+mod owed;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ops::Range;
 
 use journal::{Journal, Offset, ReadError, Stored, WallTime};
 
+use self::owed::Owed;
 use crate::books::Books;
 use crate::dead_letters::Letters;
 use crate::records::attempt::Attempt;
@@ -52,20 +56,21 @@ pub enum OpenError {
 }
 
 /// What the log adds up to.
-pub(crate) struct Folded {
+pub(crate) struct Fold {
     /// The resources as of the log's end.
     pub(crate) registry: Registry,
-    /// The resources as of [`Folded::routed_to`].
+    /// The resources as of [`Fold::routed_to`].
     pub(crate) registry_then: Registry,
     pub(crate) books: Books,
     pub(crate) letters: Letters,
-    pub(crate) owed: HashMap<Number, OwedSet>,
+    pub(crate) owed: Owed,
     pub(crate) parked: HashMap<(Number, Offset), ParkedThen>,
     /// Where matching goes on.
     pub(crate) routed_to: Offset,
-    /// What is known of deliveries behind [`Folded::routed_to`]: not to be matched again. Only
+    /// What is known of deliveries behind [`Fold::routed_to`]: not to be matched again. Only
     /// after a Routed record was lost to damage.
     pub(crate) seen: HashSet<(Number, Offset)>,
+    /// The offset behind the last record that was taken in.
     pub(crate) end: Offset,
     /// Ranges of offsets that are lost to damage.
     pub(crate) lost: Vec<Range<Offset>>,
@@ -80,111 +85,63 @@ pub(crate) struct ParkedThen {
     pub(crate) history: Vec<Attempt>,
 }
 
-/// A lane's owed offsets while they are folded: ascending, with those that ended marked, so that
-/// an end is found by binary search and costs no extra memory.
-#[derive(Debug, Default)]
-pub(crate) struct OwedSet {
-    offsets: VecDeque<u64>,
-    live: u64,
-}
-
-const ENDED: u64 = 1 << 63;
-
-impl OwedSet {
-    fn push(&mut self, offset: Offset) -> bool {
-        if self
-            .offsets
-            .back()
-            .is_none_or(|last| last & !ENDED < offset.0)
-        {
-            self.offsets.push_back(offset.0);
-            self.live += 1;
-            return true;
-        }
-        // Only what was matched again, after a Routed record was lost, comes out of order.
-        match self
-            .offsets
-            .binary_search_by_key(&offset.0, |entry| entry & !ENDED)
-        {
-            Ok(_) => false,
-            Err(index) => {
-                self.offsets.insert(index, offset.0);
-                self.live += 1;
-                true
-            }
-        }
-    }
-
-    fn end(&mut self, offset: Offset) -> bool {
-        let found = self
-            .offsets
-            .binary_search_by_key(&offset.0, |entry| entry & !ENDED);
-        let Ok(index) = found else { return false };
-        if self.offsets[index] & ENDED != 0 {
-            return false;
-        }
-        self.offsets[index] |= ENDED;
-        self.live -= 1;
-        while self.offsets.front().is_some_and(|front| front & ENDED != 0) {
-            self.offsets.pop_front();
-        }
-        true
-    }
-
-    pub(crate) fn iter(&self) -> impl Iterator<Item = Offset> + '_ {
-        self.offsets
-            .iter()
-            .filter(|entry| *entry & ENDED == 0)
-            .map(|entry| Offset(*entry))
-    }
-
-    pub(crate) fn len(&self) -> u64 {
-        self.live
-    }
-}
-
 /// Reads all of the log.
-pub(crate) fn fold(journal: &Journal) -> Result<Folded, OpenError> {
-    let log_id = journal.facts().log_id;
-    let start = journal.start();
-    let registry = Registry::new(log_id);
-    let mut folded = Folded {
-        registry_then: registry.clone(),
-        registry,
-        books: Books::default(),
-        letters: Letters::default(),
-        owed: HashMap::new(),
-        parked: HashMap::new(),
-        routed_to: start,
-        seen: HashSet::new(),
-        end: start,
-        lost: Vec::new(),
-        parts_ahead: VecDeque::new(),
-        gap: false,
-    };
+pub(crate) fn fold(journal: &Journal) -> Result<Fold, OpenError> {
+    let mut fold = Fold::new(journal.facts().log_id, journal.start());
     let end = *journal.durable().borrow();
-    let mut next = start;
-    while next < end {
-        let reading = journal.read(next, READ_BYTES)?;
+    while fold.end < end {
+        let reading = journal.read(fold.end, READ_BYTES)?;
         for stored in &reading.records {
-            if next < stored.offset {
-                folded.lost.push(next..stored.offset);
-            }
-            folded.take(stored)?;
-            next = Offset(stored.offset.0 + 1);
+            fold.take(stored)?;
         }
-        if next < reading.next {
-            folded.lost.push(next..reading.next);
-            next = reading.next;
-        }
+        fold.pass(reading.next);
     }
-    folded.end = end;
-    folded.registry.drop_unfinished();
-    Ok(folded)
+    // What a crash cut off stays so: the change was never whole.
+    fold.registry.drop_unfinished();
+    Ok(fold)
 }
 
-impl Folded {
-    fn take(&mut self, stored: &Stored) -> Result<(), OpenError> {
+impl Fold {
+    /// Nothing yet, of the log with that id, which begins at `start`.
+    pub(crate) fn new(log_id: u64, start: Offset) -> Self {
+        let registry = Registry::new(log_id);
+        Self {
+            registry_then: registry.clone(),
+            registry,
+            books: Books::default(),
+            letters: Letters::default(),
+            owed: Owed::default(),
+            parked: HashMap::new(),
+            routed_to: start,
+            seen: HashSet::new(),
+            end: start,
+            lost: Vec::new(),
+            parts_ahead: VecDeque::new(),
+            gap: false,
+        }
+    }
+
+    /// There is nothing readable before `next` any more: what lies between was lost to damage.
+    pub(crate) fn pass(&mut self, next: Offset) {
+        if self.end < next {
+            self.lost.push(self.end..next);
+            self.end = next;
+        }
+    }
+
+    /// Takes in the next record. Those that are missing before it were lost to damage.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] when this version can't read it.
+    pub(crate) fn take(&mut self, stored: &Stored) -> Result<(), OpenError> {
+        self.pass(stored.offset);
+        self.take_record(stored)?;
+        self.end = Offset(stored.offset.0 + 1);
+        Ok(())
+    }
+
+    fn take_record(&mut self, stored: &Stored) -> Result<(), OpenError> {
         if stored.version != records::VERSION {
             return Err(unknown(stored));
         }
@@ -214,7 +171,7 @@ impl Folded {
             if self.gap {
                 seen.insert((number, offset));
             }
-            if owed.entry(number).or_default().push(offset) {
+            if owed.begin(number, offset) {
                 books.matched(number);
             }
         }
@@ -236,11 +193,7 @@ impl Folded {
     /// A delivery ended. `false` when nothing is known to be owed of it.
     fn end(&mut self, number: Number, offset: Offset, outcome: Outcome) -> bool {
         self.parked.remove(&(number, offset));
-        if self
-            .owed
-            .get_mut(&number)
-            .is_some_and(|owed| owed.end(offset))
-        {
+        if self.owed.end(number, offset) {
             self.books.ended(number, outcome);
             return true;
         }
@@ -264,7 +217,7 @@ impl Folded {
         self.letters.insert(at, dead);
         if dead.forwarded && self.registry.get(dead.number).is_some() {
             let number = dead.number | FORWARD;
-            if self.owed.entry(number).or_default().push(at) {
+            if self.owed.begin(number, at) {
                 self.books.matched(number);
             }
         }
@@ -275,7 +228,7 @@ impl Folded {
         for number in self.registry.take(part)?.unwrap_or_default() {
             self.books.close(number);
             for number in [number, number | FORWARD] {
-                self.owed.remove(&number);
+                self.owed.remove(number);
                 self.parked.retain(|(whose, _), _| *whose != number);
             }
         }
@@ -288,26 +241,5 @@ fn unknown(stored: &Stored) -> OpenError {
         offset: stored.offset.0,
         kind: stored.kind,
         version: stored.version,
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_ended_out_of_order_is_no_longer_owed() {
-        let mut owed = OwedSet::default();
-        for offset in [3, 5, 9] {
-            assert!(owed.push(Offset(offset)));
-        }
-        assert!(!owed.push(Offset(9)), "an offset is owed once");
-        assert!(owed.end(Offset(5)));
-        assert!(!owed.end(Offset(5)), "and ends once");
-        assert!(!owed.end(Offset(4)));
-        assert_eq!(owed.iter().collect::<Vec<_>>(), [Offset(3), Offset(9)]);
-        assert!(owed.end(Offset(3)));
-        assert_eq!(owed.len(), 1);
-        assert_eq!(owed.offsets.len(), 1);
     }
 }
