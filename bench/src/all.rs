@@ -184,7 +184,7 @@ fn setup(options: &Options, quick: bool, recipes: &[Recipe]) -> io::Result<Setup
 /// Builds the weft that stands beside this program, so that no old one is measured.
 ///
 /// Only under `cargo run`, which says where cargo is; else what is there is taken as it is.
-fn build_weft(beside: &Path) -> io::Result<Option<PathBuf>> {
+pub(crate) fn build_weft(beside: &Path) -> io::Result<Option<PathBuf>> {
     if let Some(cargo) = env::var_os("CARGO")
         && let Some(target) = beside.parent()
         && let Some(manifest) = env::var_os("CARGO_MANIFEST_DIR")

@@ -40,12 +40,40 @@ pub(crate) fn write(
         .enumerate()
         .map(|(number, wanted)| {
             let filter = format!("exact: {{type: {}}}", wire::type_of(wanted.function));
-            trigger(&format!("wanted-{number}"), &filter, wanted.subscriber)
+            let uri = format!("http://{}/", wanted.subscriber);
+            trigger(&format!("wanted-{number}"), &filter, &uri)
         })
         .collect();
+    let nowhere = format!("http://{nowhere}/");
     documents.extend(
-        (0..idle).map(|number| trigger(&format!("idle-{number}"), &idle_filter(number), nowhere)),
+        (0..idle).map(|number| trigger(&format!("idle-{number}"), &idle_filter(number), &nowhere)),
     );
+    write_documents(to, &documents)
+}
+
+/// Writes one trigger for each type and address, and a Node that may store `bytes_max`.
+pub(crate) fn write_lanes(to: &Path, lanes: &[(usize, String)], bytes_max: &str) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    fs::write(to.join("broker.yaml"), BROKER)?;
+    let node = format!(
+        "apiVersion: weft.dev/v1alpha1
+kind: Node
+metadata: {{name: node}}
+spec: {{storage: {{maxBytes: {bytes_max}}}}}
+"
+    );
+    fs::write(to.join("node.yaml"), node)?;
+    let documents: Vec<String> = lanes
+        .iter()
+        .map(|(function, uri)| {
+            let filter = format!("exact: {{type: {}}}", wire::type_of(*function));
+            trigger(&format!("lane-{function}"), &filter, uri)
+        })
+        .collect();
+    write_documents(to, &documents)
+}
+
+fn write_documents(to: &Path, documents: &[String]) -> io::Result<()> {
     for (number, some) in documents.chunks(DOCUMENTS_A_FILE).enumerate() {
         fs::write(
             to.join(format!("triggers-{number}.yaml")),
@@ -65,7 +93,7 @@ fn idle_filter(number: usize) -> String {
     }
 }
 
-fn trigger(name: &str, filter: &str, subscriber: SocketAddr) -> String {
+fn trigger(name: &str, filter: &str, uri: &str) -> String {
     format!(
         "apiVersion: eventing.knative.dev/v1
 kind: Trigger
@@ -74,7 +102,7 @@ spec:
   broker: default
   filters:
     - {filter}
-  subscriber: {{uri: 'http://{subscriber}/'}}
+  subscriber: {{uri: '{uri}'}}
 "
     )
 }

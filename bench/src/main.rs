@@ -1,10 +1,11 @@
 //! Measures Weft against bare hyper prototypes on this machine, in one run.
 //!
 //! `all` prints the whole table and the gates, `quick` a short version of it; the other commands
-//! are their parts. Everything is on loopback, bounded in count and time, and ends by itself; only
+//! are their parts; `bad-days` measures outages, backlogs and restarts. Everything is on loopback, bounded in count and time, and ends by itself; only
 //! processes started here are ended. See README.md for what each row means.
 
 mod all;
+mod bad_days;
 mod by_hand;
 mod calls;
 mod folder;
@@ -41,6 +42,8 @@ enum Bench {
     Quick(all::Options),
     /// What single steps cost: decoding, encoding, matching, appending to the journal.
     Micro(micro::Options),
+    /// What outages, backlogs, dead letters and a crash cost.
+    BadDays(bad_days::Options),
     /// Sends events to a server that is already there.
     Load(by_hand::LoadOptions),
     /// Receives events, promptly, slowly or not at all.
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Bench::All(options) => all::run(&options, false),
         Bench::Quick(options) => all::run(&options, true),
         Bench::Micro(options) => micro::run(&options).map(|()| true),
+        Bench::BadDays(options) => bad_days::run(&options),
         Bench::Load(options) => by_hand::load(&options).map(|()| true),
         Bench::Sink(options) => by_hand::sink(&options).map(|()| true),
         Bench::Guarded(options) => Err(guard::run(&options)),

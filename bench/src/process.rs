@@ -42,6 +42,15 @@ pub(crate) fn memory(pid: Pid) -> io::Result<Memory> {
     })
 }
 
+/// Bytes that `pid` had read from disks since it began, as the kernel accounts them.
+pub(crate) fn disk_read(pid: Pid) -> io::Result<u64> {
+    let path = format!("/proc/{}/io", pid.as_raw_nonzero());
+    let text = fs::read_to_string(&path)?;
+    text.lines()
+        .find_map(|line| line.strip_prefix("read_bytes: ")?.parse().ok())
+        .ok_or_else(|| io::Error::other(format!("{path} has no read_bytes")))
+}
+
 /// Time that all CPUs together spent working, whoever they worked for (steal included).
 pub(crate) fn machine_busy() -> io::Result<Duration> {
     let stat = fs::read_to_string("/proc/stat")?;

@@ -120,6 +120,11 @@ impl Rig {
         self.sink.open(&self.poll, habit, sink_token)
     }
 
+    /// Brings a dead port of the sink to life.
+    pub(crate) fn heal(&mut self, place: usize) -> io::Result<()> {
+        self.sink.heal(&self.poll, place, sink_token)
+    }
+
     /// Connects the callers; earlier ones are closed.
     pub(crate) fn connect(
         &mut self,

@@ -19,15 +19,20 @@ use crate::wire;
 
 /// 202: taken, and whatever the body is, it is no reply.
 const TAKEN: &[u8] = b"HTTP/1.1 202 Accepted\r\ncontent-length: 0\r\n\r\n";
+/// 400: refused for good.
+const REFUSED: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-length: 9\r\n\r\nbad order";
 /// The largest request read. Beyond it the connection is closed and counted as unreadable.
 const REQUEST_BYTES_MAX: usize = 2 * 1024 * 1024;
 const READ_BYTES: usize = 16 * 1024;
+/// Connections that may wait to be accepted at a port that was dead.
+const LISTEN_BACKLOG: i32 = 1024;
 
 /// How a port behaves.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Habit {
     Prompt,
     Slow(Duration),
+    Refusing,
     Dead,
 }
 
@@ -42,7 +47,7 @@ pub(crate) struct Port {
     seen: Vec<u64>,
     listener: Option<TcpListener>,
     /// Keeps a dead port from being given to somebody else.
-    _reserved: Option<OwnedFd>,
+    reserved: Option<OwnedFd>,
 }
 
 struct Guest {
@@ -122,9 +127,28 @@ impl Sink {
             duplicates: 0,
             seen: Vec::new(),
             listener,
-            _reserved: reserved,
+            reserved,
         });
         Ok(address)
+    }
+
+    /// Brings a dead port to life: it listens and is prompt from now on.
+    pub(crate) fn heal(
+        &mut self,
+        poll: &OwnedFd,
+        place: usize,
+        token: impl Fn(Woken) -> EventData,
+    ) -> io::Result<()> {
+        let port = &mut self.ports[place];
+        if let Some(reserved) = port.reserved.take() {
+            rustix::net::listen(&reserved, LISTEN_BACKLOG)?;
+            let listener = TcpListener::from(reserved);
+            listener.set_nonblocking(true)?;
+            epoll::add(poll, &listener, token(Woken::Port(place)), EventFlags::IN)?;
+            port.listener = Some(listener);
+            port.habit = Habit::Prompt;
+        }
+        Ok(())
     }
 
     /// Forgets the last measurement's times and counts; what arrived before stays known.
@@ -252,6 +276,10 @@ impl Sink {
                                 guest: place,
                                 generation: guest.generation,
                             }),
+                            Habit::Refusing if guest.stream.write_all(REFUSED).is_err() => {
+                                return false;
+                            }
+                            Habit::Refusing => {}
                             _ if guest.stream.write_all(TAKEN).is_err() => return false,
                             _ => {}
                         }

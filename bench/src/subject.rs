@@ -174,8 +174,13 @@ impl Subject {
 
     /// What it says it owes, all triggers together; none when it has no metrics.
     pub(crate) fn owed(&self) -> Option<u64> {
+        self.metric("weft_owed{")
+    }
+
+    /// The sum of a metric's series; `series` ends with the brace of the labels.
+    pub(crate) fn metric(&self, series: &str) -> Option<u64> {
         let (status, text) = get(self.admin?, "/metrics")?;
-        (status == 200).then(|| sum_of("weft_owed{", &text))
+        (status == 200).then(|| sum_of(series, &text))
     }
 
     /// Asks it to stop and waits until it has, letting time pass by `meanwhile`: a server that
