@@ -88,6 +88,15 @@ impl Log {
         }
     }
 
+    /// As [`Log::append`], for what ends more than it begins: it may use a share of the room that
+    /// is kept for endings.
+    pub fn append_reserved(&self, group: Group) -> Appended {
+        match &self.local {
+            Some(local) => local.append_reserved(group),
+            None => self.journal.append_reserved(group),
+        }
+    }
+
     /// Notes records, each a group of its own; waits while the journal has no room for them.
     ///
     /// # Errors
@@ -126,6 +135,7 @@ impl Log {
     }
 
     /// Writes a reply and its settlement as one group, so that a crash repeats both or neither.
+    /// Replies have reserved room, so that they still fit when publishers are refused.
     /// While storage can't take it, keeps it and tries again each second.
     ///
     /// # Errors
@@ -139,7 +149,7 @@ impl Log {
     ) -> Result<Range<Offset>, AppendError> {
         loop {
             let group = Group::new(vec![reply.clone(), settled.clone()]);
-            match self.append(group).await {
+            match self.append_reserved(group).await {
                 Err(AppendError::NoSpace { .. }) => tokio::time::sleep(REPLY_RETRY_EVERY).await,
                 end => return end,
             }

@@ -32,6 +32,11 @@ use crate::tail::{Frame, Tail};
 /// How long notes that no segment takes wait before the disk is asked again.
 const STALL_RETRY: Duration = Duration::from_secs(1);
 
+/// How long a note waits for others while no further segment may be opened for appends, unless
+/// `note_delay` is longer. What is left must last for all endings, and a lone settlement takes a
+/// whole block of it.
+const NOTE_DELAY_SHORT: Duration = Duration::from_secs(1);
+
 /// Makes the groups that open each segment.
 pub(crate) type Opening = Arc<dyn Fn() -> Vec<Group> + Send + Sync>;
 
@@ -39,11 +44,11 @@ pub(crate) type Opening = Arc<dyn Fn() -> Vec<Group> + Send + Sync>;
 pub(crate) enum Next {
     /// Nothing, until there is news or the clock says so.
     Rest { until: Option<Duration> },
-    /// Open another segment with this header, then call `rolled` or `roll_refused`. With
-    /// `keep_free`, not at the price of `min_free`.
+    /// Open another segment with this header, then call `rolled` or `roll_refused`. Not at the
+    /// price of having less than `keep_free` bytes left on the disk.
     Roll {
         header: SegmentHeader,
-        keep_free: bool,
+        keep_free: u64,
     },
     /// Write and sync, then call `committed`.
     Write {
@@ -53,6 +58,15 @@ pub(crate) enum Next {
     },
     /// Stop: closed in order, or not.
     End(Result<(), Fault>),
+}
+
+/// What room there is for segments.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Room {
+    /// Bytes of the segments in use.
+    pub(crate) used: u64,
+    /// At most so many.
+    pub(crate) max: u64,
 }
 
 /// Where the log goes on.
@@ -120,6 +134,8 @@ struct Stall {
 struct Backlog {
     entries: VecDeque<Entry>,
     appends: usize,
+    /// Appends that may use the reserve; not among `appends`.
+    reserved: usize,
     /// Entries that somebody waits for, appends among them.
     awaited: usize,
     note_bytes: usize,
@@ -169,8 +185,9 @@ impl Committer {
         self.disk_short = false;
     }
 
-    /// What to do at `now`, with `used` bytes of segments on disk.
-    pub(crate) fn next(&mut self, now: Duration, wall: WallTime, used: u64) -> Next {
+    /// What to do at `now`, with so much room for segments.
+    pub(crate) fn next(&mut self, now: Duration, wall: WallTime, room: Room) -> Next {
+        let Room { used, max } = room;
         assert!(self.in_air.is_none(), "one frame at a time");
         let armed = self.backlog.note_since.is_some();
         self.backlog.take_in(self.outlets.shared.drain(armed));
@@ -183,17 +200,23 @@ impl Committer {
             let Some(first) = self.backlog.entries.front() else {
                 return Next::Rest { until: None };
             };
-            if let Some(until) = self.rests_until(now) {
+            if let Some(until) = self.rests_until(now, room) {
                 return Next::Rest { until: Some(until) };
             }
             let rolls = !self.active.as_ref().is_some_and(|at| at.takes(first.bytes));
             let after = used + if rolls { self.options.segment_bytes } else { 0 };
-            let over = self.options.bytes_max < after + self.options.reserve_bytes;
+            let over = |reserve: u64| max < after + reserve;
             let stalled = rolls && self.stall.is_some_and(|stall| now < stall.until);
-            if 0 < self.backlog.appends && (over || self.disk_short || stalled) {
-                self.refuse_appends(used);
-            } else if rolls && self.options.bytes_max < after {
-                self.begin_stall(now, used);
+            if 0 < self.backlog.appends
+                && (over(self.options.reserve_bytes) || self.disk_short || stalled)
+            {
+                self.refuse(Work::Append, room);
+            } else if 0 < self.backlog.reserved
+                && (over(self.options.reserve_for_notes()) || stalled)
+            {
+                self.refuse(Work::Reserved, room);
+            } else if rolls && max < after {
+                self.begin_stall(now, room);
             } else if rolls {
                 return self.roll(wall);
             } else {
@@ -203,18 +226,23 @@ impl Committer {
     }
 
     /// Until when there is no reason to write, if there is none now.
-    fn rests_until(&self, now: Duration) -> Option<Duration> {
+    fn rests_until(&self, now: Duration, room: Room) -> Option<Duration> {
         let stalled = self
             .stall
             .map(|stall| stall.until)
             .filter(|&until| now < until);
-        if stalled.is_some() && self.backlog.appends == 0 {
+        if stalled.is_some() && self.backlog.appends + self.backlog.reserved == 0 {
             return stalled;
         }
         if 0 < self.backlog.awaited || self.outlets.shared.enough_notes(self.backlog.note_bytes) {
             return None;
         }
-        let due = self.backlog.note_since? + self.options.note_delay;
+        let last = room.max < room.used + self.options.segment_bytes + self.options.reserve_bytes;
+        let delay = match last {
+            true => self.options.note_delay.max(NOTE_DELAY_SHORT),
+            false => self.options.note_delay,
+        };
+        let due = self.backlog.note_since? + delay;
         (now < due).then_some(due)
     }
 
@@ -228,28 +256,29 @@ impl Committer {
         finished.wake();
     }
 
-    fn refuse_appends(&mut self, used: u64) {
-        let error = AppendError::NoSpace {
-            used,
-            limit: self.options.bytes_max,
-        };
-        let (appends, others) = std::mem::take(&mut self.backlog.entries)
+    /// Answers all work of a kind with `NoSpace`.
+    fn refuse(&mut self, work: Work, room: Room) {
+        let error = no_space(room);
+        let (refused, others): (VecDeque<_>, _) = std::mem::take(&mut self.backlog.entries)
             .into_iter()
-            .partition(|entry: &Entry| entry.work == Work::Append);
+            .partition(|entry: &Entry| entry.work == work);
         self.backlog.entries = others;
-        self.backlog.awaited -= self.backlog.appends;
-        self.backlog.appends = 0;
-        let bytes = appends.iter().map(|entry| entry.bytes).sum();
-        answer(appends, &Err(error));
+        self.backlog.awaited -= refused.len();
+        match work {
+            Work::Reserved => self.backlog.reserved = 0,
+            _ => self.backlog.appends = 0,
+        }
+        let bytes = refused.iter().map(|entry| entry.bytes).sum();
+        answer(refused, &Err(error));
         self.outlets.shared.release(bytes, 0);
     }
 
     /// No segment may be opened, not even for notes: they wait for one to be reclaimed. Whoever
     /// closes the journal can't wait for that.
-    fn begin_stall(&mut self, now: Duration, used: u64) {
+    fn begin_stall(&mut self, now: Duration, room: Room) {
         self.stall = Some(Stall {
             until: now + STALL_RETRY,
-            used,
+            used: room.used,
         });
         let closes = self
             .backlog
@@ -257,10 +286,7 @@ impl Committer {
             .back()
             .is_some_and(|last| last.work == Work::Close);
         if closes {
-            let error = AppendError::NoSpace {
-                used,
-                limit: self.options.bytes_max,
-            };
+            let error = no_space(room);
             answer(std::mem::take(&mut self.backlog.entries), &Err(error));
             self.ending = Some(Ok(()));
         }
@@ -287,7 +313,11 @@ impl Committer {
         };
         Next::Roll {
             header,
-            keep_free: 0 < self.backlog.appends,
+            keep_free: match (self.backlog.appends, self.backlog.reserved) {
+                (0, 0) => 0,
+                (0, _) => self.options.min_free / 2,
+                _ => self.options.min_free,
+            },
         }
     }
 
@@ -342,12 +372,14 @@ impl Committer {
     }
 
     /// The disk has no room for another segment.
-    pub(crate) fn roll_refused(&mut self, now: Duration, used: u64) {
+    pub(crate) fn roll_refused(&mut self, now: Duration, room: Room) {
         if 0 < self.backlog.appends {
             self.disk_short = true;
-            self.refuse_appends(used);
+            self.refuse(Work::Append, room);
+        } else if 0 < self.backlog.reserved {
+            self.refuse(Work::Reserved, room);
         } else {
-            self.begin_stall(now, used);
+            self.begin_stall(now, room);
         }
     }
 
@@ -384,7 +416,7 @@ impl Committer {
                 frame.add(group, entry.work == Work::Close);
             }
             match entry.work {
-                Work::Append => air.append_bytes += entry.bytes,
+                Work::Append | Work::Reserved => air.append_bytes += entry.bytes,
                 Work::Note => air.note_bytes += entry.bytes,
                 Work::Close => air.closes = true,
                 Work::Flush | Work::Opening => {}
@@ -476,6 +508,13 @@ impl Committer {
     }
 }
 
+fn no_space(room: Room) -> AppendError {
+    AppendError::NoSpace {
+        used: room.used,
+        limit: room.max,
+    }
+}
+
 fn answer(entries: impl IntoIterator<Item = Entry>, outcome: &Outcome) {
     let mut finished = Finished::default();
     for slot in entries.into_iter().filter_map(|entry| entry.slot) {
@@ -488,6 +527,7 @@ impl Backlog {
     fn take_in(&mut self, drained: crate::queue::Drained) {
         for entry in &drained.entries {
             self.appends += usize::from(entry.work == Work::Append);
+            self.reserved += usize::from(entry.work == Work::Reserved);
             self.awaited += usize::from(entry.work.is_awaited());
             if entry.work == Work::Note {
                 self.note_bytes += entry.bytes;
@@ -504,6 +544,7 @@ impl Backlog {
     fn pop(&mut self) -> Option<Entry> {
         let entry = self.entries.pop_front()?;
         self.appends -= usize::from(entry.work == Work::Append);
+        self.reserved -= usize::from(entry.work == Work::Reserved);
         self.awaited -= usize::from(entry.work.is_awaited());
         if entry.work == Work::Note {
             self.note_bytes -= entry.bytes;

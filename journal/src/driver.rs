@@ -169,11 +169,11 @@ impl Driver {
             self.committer.disk_has_room();
         }
         let wall = self.core.shared.clock().wall();
-        match self.committer.next(now, wall, stock.used()) {
+        match self.committer.next(now, wall, stock.room()) {
             Next::Rest { until } => return Ok(Some(Step::Rest(until))),
             Next::End(end) => return end.map(|()| None),
             Next::Roll { header, keep_free } => match stock.take(keep_free)? {
-                None => self.committer.roll_refused(now, stock.used()),
+                None => self.committer.roll_refused(now, stock.room()),
                 Some(spare) => {
                     let file = self.put_in_place(&header, spare)?;
                     stock.used_up();

@@ -11,6 +11,7 @@ use crate::clock::{Clock, WallTime};
 use crate::committer::Opening;
 use crate::disk::Disk;
 use crate::driver::Driver;
+use crate::hold::Hold;
 use crate::lock::lock;
 use crate::options::Options;
 use crate::queue::{Full, Shared, Work};
@@ -42,7 +43,7 @@ pub struct Usage {
     pub bytes_used: u64,
     /// Bytes of spare files beside them.
     pub bytes_spare: u64,
-    /// At most so many, from the options.
+    /// At most so many: from the options, or as set since.
     pub bytes_max: u64,
     /// What the file system has left; none if it didn't say.
     pub disk_free: Option<u64>,
@@ -85,7 +86,6 @@ pub(crate) struct Core {
     pub(crate) opening: Arc<Mutex<Option<Opening>>>,
     pub(crate) durable: watch::Receiver<Offset>,
     pub(crate) facts: Facts,
-    pub(crate) bytes_max: u64,
 }
 
 impl Drop for Core {
@@ -129,8 +129,14 @@ impl Journal {
         Appended::begin(&self.core.shared, Work::Append, Some(group), None)
     }
 
-    /// Stores `group` with the next frame, or within `note_delay`, in order with everything else.
-    /// After `Ok` it is stored unless the journal stops first; nobody is told when.
+    /// As `append`, for what frees more than it takes: it may use half of `reserve_bytes` and half
+    /// of `min_free`, so it is refused with `NoSpace` only when those are gone too.
+    pub fn append_reserved(&self, group: Group) -> Appended {
+        Appended::begin(&self.core.shared, Work::Reserved, Some(group), None)
+    }
+
+    /// Stores `group` with the next frame, or within `note_delay` (within a second while no further
+    /// segment may be opened for appends), in order with everything else. After `Ok` it is stored unless the journal stops first; nobody is told when.
     ///
     /// # Errors
     ///
@@ -219,13 +225,29 @@ impl Journal {
         Reclaimed { segments, start }
     }
 
+    /// Until the guard is dropped no segment file is recycled, removed or replaced, so that the
+    /// files can be copied by name. `reclaim` goes on taking segments out of use; their room comes
+    /// free when the last guard is gone. Waits for what is being recycled at the moment.
+    pub fn hold(&self) -> Hold {
+        Hold::new(Arc::clone(&self.core))
+    }
+
+    /// Changes `bytes_max`, and returns what it now is. Lowered, it never goes below the reserve and
+    /// one segment, and leaves notes what is used and the reserve, if they had it; so it may take
+    /// further calls, after something was reclaimed, to come down to `bytes`.
+    pub fn set_bytes_max(&self, bytes: u64) -> u64 {
+        let now = self.core.stock.set_bytes_max(bytes);
+        self.core.shared.nudge();
+        now
+    }
+
     /// How much room there is.
     pub fn usage(&self) -> Usage {
         let bytes_used = self.core.stock.used();
         Usage {
             bytes_used,
             bytes_spare: self.core.stock.bytes().saturating_sub(bytes_used),
-            bytes_max: self.core.bytes_max,
+            bytes_max: self.core.stock.room().max,
             disk_free: self.core.disk.free_bytes().ok(),
         }
     }
@@ -271,6 +293,12 @@ impl LocalJournal {
     pub fn append(&self, group: Group) -> Appended {
         let desk = Some(Arc::clone(&self.desk));
         Appended::begin(&self.journal.core.shared, Work::Append, Some(group), desk)
+    }
+
+    /// As [`Journal::append_reserved`].
+    pub fn append_reserved(&self, group: Group) -> Appended {
+        let desk = Some(Arc::clone(&self.desk));
+        Appended::begin(&self.journal.core.shared, Work::Reserved, Some(group), desk)
     }
 
     /// The journal.

@@ -16,11 +16,14 @@ pub struct Options {
     /// Bytes that all segment files may take together. Past it, less `reserve_bytes`, `append`
     /// answers `NoSpace` until `reclaim` has freed a segment. 10 GiB.
     pub bytes_max: u64,
-    /// The part of `bytes_max` that only notes may use, so that settling, and with it reclaiming,
-    /// goes on when events no longer fit. 2 segments.
+    /// The part of `bytes_max` that appends may not use, so that settling, and with it reclaiming,
+    /// goes on when events no longer fit. Reserved appends may use half of it, the other half is for
+    /// notes alone; half of less than two segments is no segment, so reserved appends then get no
+    /// more than what is left of one. While it is all that is left, notes wait up to a second for
+    /// each other, since each frame takes a block. 2 segments.
     pub reserve_bytes: u64,
     /// Bytes that the file system must keep free for a new segment to be opened for appends; below
-    /// it they get `NoSpace`. 1 GiB.
+    /// it they get `NoSpace`. Reserved appends may use half of it, notes all. 1 GiB.
     pub min_free: u64,
     /// A frame is closed once it has this many bytes; what waits goes into the next. 1 MiB.
     pub frame_bytes_target: usize,
@@ -95,6 +98,16 @@ impl Options {
         self.segment_bytes / 2 - DATA_START
     }
 
+    /// What reserved appends leave to notes.
+    pub(crate) fn reserve_for_notes(&self) -> u64 {
+        self.reserve_bytes / 2
+    }
+
+    /// The least that `bytes_max` may be: the reserve and one segment of appends.
+    pub(crate) fn bytes_max_least(&self) -> u64 {
+        self.reserve_bytes + self.segment_bytes
+    }
+
     pub(crate) fn check(&self) -> Result<(), OptionsError> {
         let whole_blocks = self.segment_bytes.is_multiple_of(BLOCK_BYTES as u64);
         if !whole_blocks || !(SEGMENT_BYTES_MIN..=SEGMENT_BYTES_MAX).contains(&self.segment_bytes) {
@@ -118,7 +131,7 @@ impl Options {
                 return Err(OptionsError::Queue { name, got, least });
             }
         }
-        let least = self.reserve_bytes + self.segment_bytes;
+        let least = self.bytes_max_least();
         if self.bytes_max < least {
             let got = self.bytes_max;
             return Err(OptionsError::Space { got, least });

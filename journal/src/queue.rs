@@ -42,6 +42,8 @@ pub enum Why {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Work {
     Append,
+    /// An append that may use a share of the reserve.
+    Reserved,
     Note,
     /// Holds no records: resolves when all before it is durable.
     Flush,
@@ -54,7 +56,15 @@ pub(crate) enum Work {
 impl Work {
     /// Whether somebody waits for it, so that it isn't delayed.
     pub(crate) fn is_awaited(self) -> bool {
-        matches!(self, Self::Append | Self::Flush | Self::Close)
+        matches!(
+            self,
+            Self::Append | Self::Reserved | Self::Flush | Self::Close
+        )
+    }
+
+    /// Whether its bytes count in `queue_bytes_max`.
+    pub(crate) fn is_append(self) -> bool {
+        matches!(self, Self::Append | Self::Reserved)
     }
 }
 
@@ -147,7 +157,7 @@ impl Shared {
         if let Some(error) = &queue.ended {
             return Pushed::Refused(error.clone());
         }
-        if work == Work::Append {
+        if work.is_append() {
             // Whoever waits already goes first.
             let taken = if queue.room.is_empty() || waker.is_some() {
                 queue.append_bytes + bytes
@@ -161,7 +171,7 @@ impl Shared {
             queue.append_bytes += bytes;
         }
         let slot = Slot::new(desk);
-        let promised = work == Work::Append && slot.is_promised();
+        let promised = work.is_append() && slot.is_promised();
         queue.entries.push_back(Entry {
             work,
             group,

@@ -224,7 +224,6 @@ fn assemble(
         opening,
         durable,
         facts,
-        bytes_max: options.bytes_max,
     };
     Opened {
         core,

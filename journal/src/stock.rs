@@ -9,6 +9,7 @@ use std::io;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Condvar, Mutex, PoisonError};
 
+use crate::committer::Room;
 use crate::disk::{Disk, File};
 use crate::driver::Fault;
 use crate::lock::lock;
@@ -18,7 +19,10 @@ use crate::segment::{Segment, segment_name, spare_name};
 pub(crate) struct Stock {
     disk: Arc<dyn Disk>,
     segment_bytes: u64,
-    bytes_max: u64,
+    /// Bytes that the segments may take; may change while it runs.
+    bytes_max: AtomicU64,
+    bytes_max_least: u64,
+    reserve_bytes: u64,
     min_free: u64,
     spares_max: usize,
     /// Bytes of the segments in use.
@@ -34,10 +38,21 @@ struct State {
     spares: Vec<String>,
     next_number: u64,
     reclaimed: VecDeque<Arc<Segment>>,
+    /// While there are any no file is recycled.
+    holds: usize,
     /// A segment was opened, so another will be some day.
     wanted: bool,
     ended: bool,
     fault: Option<Fault>,
+}
+
+impl State {
+    fn next_to_recycle(&mut self) -> Option<Arc<Segment>> {
+        match self.holds {
+            0 => self.reclaimed.pop_front(),
+            _ => None,
+        }
+    }
 }
 
 /// A file to make a segment of.
@@ -57,7 +72,9 @@ impl Stock {
         Self {
             disk,
             segment_bytes: options.segment_bytes,
-            bytes_max: options.bytes_max,
+            bytes_max: AtomicU64::new(options.bytes_max),
+            bytes_max_least: options.bytes_max_least(),
+            reserve_bytes: options.reserve_bytes,
             min_free: options.min_free,
             spares_max: options.spare_segments_max,
             used: AtomicU64::new(used),
@@ -77,6 +94,23 @@ impl Stock {
         self.used.load(Ordering::SeqCst)
     }
 
+    /// Used, and at most.
+    pub(crate) fn room(&self) -> Room {
+        Room {
+            used: self.used(),
+            max: self.bytes_max.load(Ordering::SeqCst),
+        }
+    }
+
+    /// Changes how many bytes the segments may take. See `Journal::set_bytes_max`.
+    pub(crate) fn set_bytes_max(&self, bytes: u64) -> u64 {
+        let Room { used, max } = self.room();
+        let kept = max.min(used + self.reserve_bytes);
+        let now = bytes.max(kept).max(self.bytes_max_least);
+        self.bytes_max.store(now, Ordering::SeqCst);
+        now
+    }
+
     /// Bytes of all segment files.
     pub(crate) fn bytes(&self) -> u64 {
         let spares = lock(&self.state).spares.len() as u64;
@@ -86,18 +120,23 @@ impl Stock {
     /// Whether a segment could be opened without going below `min_free`.
     pub(crate) fn has_room(&self) -> bool {
         let state = lock(&self.state);
-        if !state.spares.is_empty() || !state.reclaimed.is_empty() {
+        if !state.spares.is_empty() || (!state.reclaimed.is_empty() && state.holds == 0) {
             return true;
         }
         drop(state);
-        self.disk
-            .free_bytes()
-            .is_ok_and(|free| self.min_free + self.segment_bytes <= free)
+        self.leaves_free(self.min_free)
     }
 
-    /// A file for the next segment, or none if the disk has no room. With `keep_free`, none also if
-    /// it would have less than `min_free` left.
-    pub(crate) fn take(&self, keep_free: bool) -> Result<Option<Spare>, Fault> {
+    /// Whether a segment more would leave so many bytes on the disk.
+    fn leaves_free(&self, bytes: u64) -> bool {
+        self.disk
+            .free_bytes()
+            .is_ok_and(|free| bytes + self.segment_bytes <= free)
+    }
+
+    /// A file for the next segment, or none if the disk has no room or a new file would leave it
+    /// less than `keep_free` bytes.
+    pub(crate) fn take(&self, keep_free: u64) -> Result<Option<Spare>, Fault> {
         let _work = lock(&self.work);
         self.recycle_all()?;
         let spare = lock(&self.state).spares.pop();
@@ -108,7 +147,7 @@ impl Stock {
             })?;
             return Ok(Some(Spare { name, file }));
         }
-        if keep_free && !self.has_room() {
+        if keep_free != 0 && !self.leaves_free(keep_free) {
             return Ok(None);
         }
         self.make()
@@ -131,7 +170,7 @@ impl Stock {
     /// leaves no gap between the segments that stay.
     fn recycle_all(&self) -> Result<(), Fault> {
         loop {
-            let Some(segment) = lock(&self.state).reclaimed.pop_front() else {
+            let Some(segment) = lock(&self.state).next_to_recycle() else {
                 return Ok(());
             };
             let name = segment_name(segment.sequence);
@@ -190,7 +229,20 @@ impl Stock {
 
     /// Whether `tend` would do anything.
     pub(crate) fn has_reclaimed(&self) -> bool {
-        !lock(&self.state).reclaimed.is_empty()
+        let state = lock(&self.state);
+        !state.reclaimed.is_empty() && state.holds == 0
+    }
+
+    /// From now on until `let_go` no segment file is recycled.
+    pub(crate) fn hold(&self) {
+        // What is being recycled comes to its end first.
+        let _work = lock(&self.work);
+        lock(&self.state).holds += 1;
+    }
+
+    pub(crate) fn let_go(&self) {
+        lock(&self.state).holds -= 1;
+        self.changed.notify_all();
     }
 
     /// The helper thread: takes segments back and fills one ahead, until `end`. `nudge` is called
@@ -220,7 +272,7 @@ impl Stock {
                 return None;
             }
             let wanted = std::mem::take(&mut state.wanted) && state.spares.is_empty();
-            if wanted || !state.reclaimed.is_empty() {
+            if wanted || (!state.reclaimed.is_empty() && state.holds == 0) {
                 return Some(wanted);
             }
             state = self
@@ -231,7 +283,7 @@ impl Stock {
     }
 
     fn make_ahead(&self) -> Result<(), Fault> {
-        let fits = self.bytes() + self.segment_bytes <= self.bytes_max;
+        let fits = self.bytes() + self.segment_bytes <= self.room().max;
         if !lock(&self.state).spares.is_empty() || !fits || !self.has_room() {
             return Ok(());
         }

@@ -164,39 +164,11 @@ async fn a_reply_stays_with_its_broker() {
     "#]]);
 }
 
-/// While storage can't take the reply it is kept, and the function isn't called again for it.
+/// While storage can't take the reply it is kept, and the function isn't called again for it. The
+/// reserve is less than two segments here, so replies get none of it.
 #[tokio::test(start_paused = true)]
 async fn a_reply_that_storage_can_not_take_waits_for_room() {
-    let world = World::new()
-        .journal(|options| {
-            small(options);
-            options.bytes_max = 2 << 20;
-        })
-        .retention(Duration::from_secs(7 * 24 * 3600))
-        .trigger("billing", ty("order.placed"), terms())
-        .trigger("hoard", ty("filler"), terms().timeout("PT1H"))
-        .sink(
-            "billing",
-            replies("order.billed").after(Duration::from_secs(5)),
-        )
-        .sink("hoard", always(200).after(Duration::from_secs(120)))
-        .start()
-        .await;
-    let filler = |n: usize| {
-        let event = event::Event::build(&format!("f-{n}"), "/shop", "filler");
-        event.data(vec![b'x'; 8 << 10]).finish().unwrap()
-    };
-    world.publish_all((0..70).map(filler)).await;
-    // Not among the oldest: what is owed keeps its segment and all behind it.
-    world.publish(order_placed("o-1")).await;
-    let mut stored = 70;
-    while world
-        .try_publish("default", vec![filler(stored)])
-        .await
-        .is_ok()
-    {
-        stored += 1;
-    }
+    let world = full_world(256 << 10).await;
     world.advance(Duration::from_secs(60)).await;
     assert_eq!(world.calls_of("billing", "o-1").len(), 1);
     assert_eq!(
@@ -220,4 +192,60 @@ async fn a_reply_that_storage_can_not_take_waits_for_room() {
         .values()
         .any(|event| event.key.1 == "o-1'");
     assert!(replied || world.engine().journal().start().0 > 0);
+}
+
+/// Replies have room of their own: one is stored while publishers are refused.
+#[tokio::test(start_paused = true)]
+async fn a_reply_is_stored_where_publishers_are_refused() {
+    let world = full_world(512 << 10).await;
+    world.advance(Duration::from_secs(60)).await;
+    let report = world.report().await;
+    assert_eq!(report.triggers[0].book.owed, 0, "its reply was stored");
+    assert_ne!(report.triggers[1].book.owed, 0, "while nothing came free");
+    let refused = world
+        .try_publish("default", vec![order_placed("o-2")])
+        .await;
+    assert!(refused.is_err(), "{refused:?}");
+    let events = world.log().events;
+    assert!(events.values().any(|event| event.key.1 == "o-1'"));
+}
+
+/// A log that is full of events owed for another two minutes, and one in the air whose answer is a
+/// reply.
+async fn full_world(reserve_bytes: u64) -> World {
+    let world = World::new()
+        .journal(move |options| {
+            small(options);
+            options.bytes_max = 2 << 20;
+            options.reserve_bytes = reserve_bytes;
+        })
+        .retention(Duration::from_secs(7 * 24 * 3600))
+        .trigger("billing", ty("order.placed"), terms())
+        .trigger("hoard", ty("filler"), terms().timeout("PT1H"))
+        .sink(
+            "billing",
+            replies("order.billed").after(Duration::from_secs(5)),
+        )
+        .sink("hoard", always(200).after(Duration::from_secs(120)))
+        .start()
+        .await;
+    let filler = |n: usize, bytes: usize| {
+        let event = event::Event::build(&format!("f-{n}"), "/shop", "filler");
+        event.data(vec![b'x'; bytes]).finish().unwrap()
+    };
+    world.publish_all((0..70).map(|n| filler(n, 8 << 10))).await;
+    // Not among the oldest: what is owed keeps its segment and all behind it.
+    world.publish(order_placed("o-1")).await;
+    let mut stored = 70;
+    // First the segments, then what is left of the last one.
+    for bytes in [8 << 10, 10] {
+        while world
+            .try_publish("default", vec![filler(stored, bytes)])
+            .await
+            .is_ok()
+        {
+            stored += 1;
+        }
+    }
+    world
 }
