@@ -20,11 +20,14 @@ use crate::ingress::Ingress;
 use crate::lane::Tally;
 use crate::limits::Limits;
 use crate::log::{Log, Stopped};
+use crate::pausing::Pausing;
 use crate::records::trigger_set::Kind;
 use crate::records::{FORWARD, MARK, Number, Outcome, VERSION};
 use crate::registrar::Registrar;
 use crate::registry::Applied;
-use crate::report::{BrokerReport, DestinationReport, LaneReport, Report, TriggerReport};
+use crate::report::{
+    BrokerReport, DestinationReport, LaneReport, PausedReport, Report, TriggerReport,
+};
 use crate::router::{self, Router, RouterReport, ToRouter};
 use crate::trace::Spans;
 use crate::worker::{self, ToWorker, Worker};
@@ -85,12 +88,13 @@ pub struct Found {
 /// A running engine. Cheap to clone.
 #[derive(Clone)]
 pub struct Engine {
-    log: Log,
+    pub(crate) log: Log,
     admission: Arc<Admission>,
-    registrar: Arc<Registrar>,
+    pub(crate) registrar: Arc<Registrar>,
+    pub(crate) pausing: Arc<Pausing>,
     dead_letters: DeadLetters,
-    router: mpsc::Sender<ToRouter>,
-    workers: Vec<mpsc::Sender<ToWorker>>,
+    pub(crate) router: mpsc::Sender<ToRouter>,
+    pub(crate) workers: Vec<mpsc::Sender<ToWorker>>,
 }
 
 /// The engine has ended, or its log has stopped.
@@ -132,7 +136,10 @@ impl Engine {
             folded.registry.clone(),
             reached,
         );
-        registrar.open_segments();
+        let pauses = std::mem::take(&mut folded.pauses);
+        let pausing = Pausing::new(log.clone(), pauses, &folded.registry);
+        registrar.open_segments(pausing.opening());
+        let pausing = Arc::new(pausing);
         let registrar = Arc::new(registrar);
         let admission = Arc::new(Admission::default());
         let (peers, inboxes): (Vec<_>, Vec<_>) = (0..workers.max(1))
@@ -163,12 +170,14 @@ impl Engine {
             registrar: Arc::clone(&registrar),
             in_force,
             letters,
+            pausing: Arc::clone(&pausing),
         };
         let router = Router::new(parts, folded);
         let engine = Self {
             log,
             admission,
             registrar,
+            pausing,
             dead_letters,
             router: router_asked,
             workers: peers,
@@ -303,6 +312,9 @@ impl Engine {
                         dead_letter_sink: sink,
                         lane: lanes.remove(&number).unwrap_or_default(),
                         dead_letters: letters.get(&number).copied().unwrap_or(0),
+                        paused: self.pausing.look(|book| {
+                            PausedReport::of(book, number, trigger.subscriber.key().as_str())
+                        }),
                     });
                 }
             }

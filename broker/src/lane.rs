@@ -12,6 +12,7 @@ use journal::Offset;
 use triggers::{BrokerName, Destination, Terms, TriggerName};
 
 use crate::owed::OwedList;
+use crate::pauses::Pauses;
 use crate::records::attempt::Attempt;
 use crate::records::{Cause, FORWARD, Number};
 
@@ -38,6 +39,8 @@ pub struct LaneFacts {
     pub forwards: bool,
     /// On what terms.
     pub terms: Terms,
+    /// When it is, and was, paused: nothing is sent, and no age or patience runs.
+    pub pauses: Pauses,
 }
 
 impl LaneFacts {
@@ -159,7 +162,7 @@ impl Lane {
     /// What it can do now. `parked_max` is its share of the worker's parked deliveries: at the
     /// bound it only retries, and takes new ones as places become free.
     pub fn turn(&self, parked_max: u32) -> Turn {
-        if self.in_flight >= self.facts.terms.max_in_flight {
+        if self.facts.pauses.is_paused() || self.in_flight >= self.facts.terms.max_in_flight {
             return Turn::Rest;
         }
         let takes_new = !self.owed.is_empty() && self.parked < parked_max;

@@ -122,6 +122,27 @@ impl OwedList {
         Some(offset)
     }
 
+    /// All offsets, the oldest first.
+    pub fn iter(&self) -> impl Iterator<Item = Offset> + '_ {
+        let (mut chunk, mut at) = (0, usize::from(self.head));
+        let (mut left, mut before) = (self.len, self.taken);
+        std::iter::from_fn(move || {
+            left = left.checked_sub(1)?;
+            for shift in (0..64).step_by(7) {
+                if at == CHUNK_BYTES {
+                    (chunk, at) = (chunk + 1, 0);
+                }
+                let byte = self.chunks.get(chunk)?[at];
+                at += 1;
+                before += u64::from(byte & 0x7f) << shift;
+                if byte < 0x80 {
+                    break;
+                }
+            }
+            Some(Offset(before))
+        })
+    }
+
     fn put(&mut self, byte: u8) {
         if self.chunks.is_empty() || usize::from(self.tail) == CHUNK_BYTES {
             self.chunks.push_back(Box::new([0; CHUNK_BYTES]));

@@ -2,12 +2,13 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use journal::Group;
+use journal::{Group, Record};
 use tokio::sync::watch;
-use triggers::{Change, Resource};
+use triggers::{Change, Lowered, Problem, Resource, TriggerName, lower};
 
 use crate::limits::Limits;
 use crate::log::{Log, Stopped};
+use crate::records::Number;
 use crate::records::trigger_set::{self, Op};
 use crate::registry::{Applied, Registry};
 
@@ -43,14 +44,15 @@ impl Registrar {
         }
     }
 
-    /// Has the journal begin each segment with all that is in force.
-    pub(crate) fn open_segments(&self) {
+    /// Has the journal begin each segment with all that is in force, and `more`.
+    pub(crate) fn open_segments(&self, more: impl Fn() -> Vec<Record> + Send + Sync + 'static) {
         let planned = Arc::clone(&self.planned);
         self.log.journal().set_opening(Arc::new(move || {
             let registry = planned.lock().unwrap_or_else(PoisonError::into_inner);
             let (revision, next) = (registry.revision, registry.next_number());
             trigger_set::records(revision, true, next, &registry.snapshot())
                 .into_iter()
+                .chain(more())
                 .map(Group::one)
                 .collect()
         }));
@@ -64,6 +66,22 @@ impl Registrar {
                 .map(|entry| Arc::clone(&entry.resource))
                 .collect()
         })
+    }
+
+    /// The number of a trigger, as of the last change.
+    pub(crate) fn trigger_number(&self, name: &TriggerName) -> Option<Number> {
+        self.locked(|registry| registry.trigger_number(name))
+    }
+
+    /// What is in force as of the last change, as it runs.
+    pub(crate) fn lowered(&self) -> (Lowered, Vec<Problem>) {
+        let resources = self.resources();
+        lower(
+            &resources
+                .iter()
+                .map(|resource| &**resource)
+                .collect::<Vec<_>>(),
+        )
     }
 
     /// Writes a change, and returns when the router has put it in force.

@@ -153,6 +153,15 @@ impl Registry {
         self.by_key.get(key).copied()
     }
 
+    /// A trigger's number.
+    pub fn trigger_number(&self, name: &TriggerName) -> Option<Number> {
+        self.number(&ResourceKey {
+            kind: triggers::Kind::Trigger,
+            namespace: name.namespace().to_owned(),
+            name: name.name().to_owned(),
+        })
+    }
+
     /// The resources as they run.
     pub fn lowered(&self) -> (Lowered, Vec<triggers::Problem>) {
         let resources: Vec<&Resource> = self.entries().map(|entry| &*entry.resource).collect();

@@ -9,6 +9,7 @@ use crate::books::Book;
 use crate::destination::ANSWER_CLASSES;
 use crate::histogram::Histogram;
 use crate::lane::{Lane, Tally};
+use crate::pauses::{PauseBook, What};
 use crate::records::{FORWARD, Number};
 use crate::worker::AtWork;
 
@@ -73,6 +74,39 @@ pub struct TriggerReport {
     pub lane: LaneReport,
     /// Dead letters kept of it.
     pub dead_letters: u64,
+    /// Who keeps it from sending, if anybody does.
+    pub paused: Option<PausedReport>,
+}
+
+/// A pause that lasts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PausedReport {
+    /// Since when.
+    pub since: WallTime,
+    /// The destination's key, where that is what is paused and not the trigger.
+    pub destination: Option<Arc<str>>,
+    /// Whether a command paused it.
+    pub command: bool,
+    /// Whether the YAML does.
+    pub annotation: bool,
+}
+
+impl PausedReport {
+    /// The trigger's own pause, else its destination's.
+    pub(crate) fn of(book: &PauseBook, number: Number, destination: &str) -> Option<Self> {
+        let key: Arc<str> = destination.into();
+        let own = (What::Trigger(number), None);
+        let theirs = (What::Destination(Arc::clone(&key)), Some(key));
+        [own, theirs].into_iter().find_map(|(what, destination)| {
+            let standing = book.get(&what)?;
+            Some(Self {
+                since: standing.since?,
+                destination,
+                command: standing.command,
+                annotation: standing.annotation,
+            })
+        })
+    }
 }
 
 /// One lane's places.

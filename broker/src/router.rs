@@ -28,6 +28,7 @@ use crate::fold::{Fold, ParkedThen};
 use crate::holds::Holds;
 use crate::lane::Delivery;
 use crate::log::Log;
+use crate::pausing::Pausing;
 use crate::records::dead::Dead;
 use crate::records::routed::Routed;
 use crate::records::{
@@ -56,6 +57,10 @@ const TICK: Duration = Duration::from_millis(250);
 pub(crate) enum ToRouter {
     /// How are things.
     Report(oneshot::Sender<RouterReport>),
+    /// Who is paused has changed: tell the lanes.
+    PausesChanged(oneshot::Sender<()>),
+    /// Answer when all before this offset is matched and handed to the lanes.
+    Reached(Offset, oneshot::Sender<()>),
     /// Route nothing more. What is stored from now on is routed at the next start.
     Stop,
 }
@@ -79,6 +84,7 @@ pub struct Router {
     pub(crate) registrar: Arc<Registrar>,
     pub(crate) in_force: watch::Sender<u64>,
     pub(crate) letters: Arc<Mutex<Letters>>,
+    pub(crate) pausing: Arc<Pausing>,
     registry: Registry,
     index: Index,
     /// Brokers by number, as the index knows them.
@@ -101,6 +107,8 @@ pub struct Router {
     routed: Routed,
     matching: Vec<Number>,
     outgoing: Vec<Vec<(Number, Offset)>>,
+    /// Who waits for routing to come so far.
+    waiting: Vec<(Offset, oneshot::Sender<()>)>,
 }
 
 /// What a router is made of, beside the fold.
@@ -113,6 +121,7 @@ pub(crate) struct Parts {
     pub(crate) registrar: Arc<Registrar>,
     pub(crate) in_force: watch::Sender<u64>,
     pub(crate) letters: Arc<Mutex<Letters>>,
+    pub(crate) pausing: Arc<Pausing>,
 }
 
 impl Router {
@@ -126,6 +135,7 @@ impl Router {
             registrar,
             in_force,
             letters,
+            pausing,
         } = parts;
         let mut holds = Holds::default();
         let owed = folded
@@ -173,6 +183,7 @@ impl Router {
             registrar,
             in_force,
             letters,
+            pausing,
             registry: folded.registry_then,
             index: Index::default(),
             brokers: HashMap::new(),
@@ -188,6 +199,7 @@ impl Router {
             stored: HashMap::new(),
             matching: Vec::new(),
             outgoing,
+            waiting: Vec::new(),
         }
     }
 
@@ -198,6 +210,11 @@ impl Router {
     /// [`Fault`]: nothing can be matched any more, so the node must end.
     pub async fn run(mut self) -> Result<(), Fault> {
         self.take_over(HashSet::new()).await?;
+        self.pausing
+            .note_found()
+            .await
+            .map_err(|_| Fault::LogStopped)?;
+        let mut caught_up = self.folded_to <= self.next;
         let mut durable = self.log.journal().durable();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -207,11 +224,21 @@ impl Router {
                 self.route_batch().await?;
                 tokio::task::yield_now().await;
             }
+            if !caught_up && self.folded_to <= self.next {
+                caught_up = true;
+                self.take_over(HashSet::new()).await?;
+            }
+            self.say_reached();
             let behind = self.next < end;
             tokio::select! {
                 biased;
                 question = self.questions.recv() => match question {
                     Some(ToRouter::Report(to)) => drop(to.send(self.report())),
+                    Some(ToRouter::PausesChanged(done)) => {
+                        self.take_over(HashSet::new()).await?;
+                        said(done, ());
+                    }
+                    Some(ToRouter::Reached(offset, done)) => self.waiting.push((offset, done)),
                     Some(ToRouter::Stop) | None => return Ok(()),
                 },
                 _ = tick.tick() => self.look_after().await?,
@@ -365,6 +392,14 @@ impl Router {
         Ok(())
     }
 
+    /// Answers who waits for routing to come so far.
+    fn say_reached(&mut self) {
+        let next = self.next;
+        for (_, done) in self.waiting.extract_if(.., |(offset, _)| *offset <= next) {
+            said(done, ());
+        }
+    }
+
     fn say_lost(&self, until: Offset) {
         tracing::error!(
             from = self.next.0,
@@ -387,5 +422,12 @@ impl Router {
             },
             stored: self.stored.clone(),
         }
+    }
+}
+
+/// Answers who asked. They may have gone, with the engine or their request.
+fn said<T>(to: oneshot::Sender<T>, answer: T) {
+    if to.send(answer).is_err() {
+        tracing::debug!("who asked the router has gone");
     }
 }

@@ -84,6 +84,16 @@ impl Terms {
         self.annotation("weft.dev/max-in-flight", count.to_string())
     }
 
+    /// Writes that nothing is to be sent.
+    pub fn paused(self) -> Terms {
+        self.annotation("weft.dev/paused", "true".to_owned())
+    }
+
+    /// Writes where a new trigger begins: `latest`, `earliest` or a time.
+    pub fn start(self, start: &str) -> Terms {
+        self.annotation("weft.dev/start", start.to_owned())
+    }
+
     fn delivery(mut self, name: &'static str, value: String) -> Terms {
         self.delivery.push((name, value));
         self

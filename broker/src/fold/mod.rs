@@ -16,13 +16,14 @@ use journal::{Journal, Offset, ReadError, Stored, WallTime};
 use self::owed::Owed;
 use crate::books::Books;
 use crate::dead_letters::Letters;
+use crate::pauses::PauseBook;
 use crate::records::attempt::Attempt;
 use crate::records::dead::Dead;
 use crate::records::parked::Parked;
 use crate::records::trigger_set::Part;
 use crate::records::{
-    self, DEAD, EVENT, FORWARD, HELD, INTENT, MARK, Malformed, Number, Outcome, PARKED, REDRIVEN,
-    REJECTED, ROUTED, SETTLED, TRIGGER_SET, settled, trigger_set,
+    self, DEAD, EVENT, FORWARD, HELD, INTENT, MARK, Malformed, Number, Outcome, PARKED, PAUSED,
+    REDRIVEN, REJECTED, ROUTED, SETTLED, TRIGGER_SET, paused, settled, trigger_set,
 };
 use crate::registry::{Registry, Unreadable};
 
@@ -65,6 +66,7 @@ pub(crate) struct Fold {
     pub(crate) letters: Letters,
     pub(crate) owed: Owed,
     pub(crate) parked: HashMap<(Number, Offset), ParkedThen>,
+    pub(crate) pauses: PauseBook,
     /// Where matching goes on.
     pub(crate) routed_to: Offset,
     /// What is known of deliveries behind [`Fold::routed_to`]: not to be matched again. Only
@@ -112,6 +114,7 @@ impl Fold {
             letters: Letters::default(),
             owed: Owed::default(),
             parked: HashMap::new(),
+            pauses: PauseBook::default(),
             routed_to: start,
             seen: HashSet::new(),
             end: start,
@@ -154,6 +157,10 @@ impl Fold {
             PARKED => self.take_parked(Parked::read(stored)?),
             DEAD => self.take_dead(stored.offset, &Dead::read(stored)?),
             TRIGGER_SET => self.take_part(stored.offset, trigger_set::read(stored)?)?,
+            PAUSED => {
+                let (what, standing) = paused::read(stored)?;
+                self.pauses.put(what, standing);
+            }
             HELD | REDRIVEN | REJECTED | INTENT => return Err(unknown(stored)),
             _ => return Err(unknown(stored)),
         }
@@ -227,6 +234,7 @@ impl Fold {
         self.parts_ahead.push_back((at, part.clone()));
         for number in self.registry.take(part)?.unwrap_or_default() {
             self.books.close(number);
+            self.pauses.forget(number);
             for number in [number, number | FORWARD] {
                 self.owed.remove(number);
                 self.parked.retain(|(whose, _), _| *whose != number);

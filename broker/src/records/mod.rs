@@ -9,6 +9,7 @@ pub mod attempt;
 pub mod dead;
 pub mod envelope;
 pub mod parked;
+pub mod paused;
 pub mod routed;
 pub mod settled;
 pub mod trigger_set;
@@ -43,7 +44,7 @@ pub const INTENT: u8 = 10;
 pub const MARK: u8 = 11;
 /// Reserved: events of the past that a trigger is owed from now on: a replay, or its start.
 pub const REPLAYED: u8 = 12;
-/// Reserved: a trigger or destination that was paused or resumed by command.
+/// Whether a trigger or destination is paused, and when it was.
 pub const PAUSED: u8 = 13;
 /// Reserved: a start of the process, and how the one before ended.
 pub const STARTED: u8 = 14;

@@ -9,10 +9,12 @@ use super::attempt::{Attempt, Verdict};
 use super::dead::Dead;
 use super::envelope::{Context, Envelope};
 use super::parked::Parked;
+use super::paused;
 use super::routed::{self, Routed};
 use super::settled::{self, Settled, Settlement};
 use super::trigger_set::{self, Kind, Op};
 use super::{Cause, Outcome, Why, envelope};
+use crate::pauses::{Span, Standing, What};
 use crate::trace::TraceParent;
 
 /// As the journal would give a record back.
@@ -151,6 +153,31 @@ proptest! {
     }
 
     #[test]
+    fn paused(
+        number: Option<u32>,
+        since: Option<u32>,
+        command: bool,
+        annotation: bool,
+        gaps in prop::collection::vec((1u32.., 1u32..), 0..9),
+    ) {
+        let mut now = 0;
+        let past = gaps.iter().map(|(wait, length)| {
+            let from = now + u64::from(*wait);
+            now = from + u64::from(*length);
+            Span { from, to: now }
+        });
+        let past = past.collect();
+        let since = since.map(|since| WallTime(u64::from(since) + 1));
+        let what = match number {
+            Some(number) => What::Trigger(number),
+            None => What::Destination("sink:shop/billing".into()),
+        };
+        let standing = Standing { since, command, annotation, past };
+        let record = paused::record(&what, &standing);
+        prop_assert_eq!(paused::read(&stored(&record)), Ok((what, standing)));
+    }
+
+    #[test]
     fn envelope(
         arrival: u64,
         hops: u8,
@@ -172,7 +199,7 @@ proptest! {
     }
 
     #[test]
-    fn arbitrary_bodies_are_malformed_and_nothing_worse(kind in 1u8..12, body: Vec<u8>) {
+    fn arbitrary_bodies_are_malformed_and_nothing_worse(kind in 1u8..15, body: Vec<u8>) {
         let record =
             Stored { offset: Offset(1), kind, version: 1, tag: 0, body: Bytes::from(body) };
         drop(Envelope::read(&record).and_then(|envelope| envelope.context()));
@@ -181,6 +208,7 @@ proptest! {
         drop(Parked::read(&record));
         drop(Dead::read(&record));
         drop(trigger_set::read(&record));
+        drop(paused::read(&record));
     }
 }
 

@@ -6,12 +6,13 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
-use triggers::{BrokerName, Destination, Index, Lowered, Trigger};
+use triggers::{BrokerName, Destination, Index, Lowered, Trigger, TriggerName};
 
 use super::Router;
 use crate::Fault;
 use crate::admission::BrokerFacts;
 use crate::lane::LaneFacts;
+use crate::pausing::{self, Pausing};
 use crate::records::trigger_set::Kind;
 use crate::records::{FORWARD, Number};
 use crate::registry::Entry;
@@ -46,6 +47,15 @@ impl Router {
                     event_bytes_max,
                 })
             }));
+        if self.folded_to <= self.next {
+            // Before, the resources are not the last ones of the log, and what the fold found
+            // paused stays so.
+            let number = |name: &TriggerName| self.registry.trigger_number(name);
+            let annotated = pausing::annotated(&lowered, number);
+            let noted = self.pausing.annotated(&annotated).await;
+            noted.map_err(|_| Fault::LogStopped)?;
+        }
+        self.pausing.forget(&deleted);
         let mut wanted = HashMap::new();
         let mut filters = Vec::new();
         for entry in self
@@ -58,7 +68,7 @@ impl Router {
                 continue;
             };
             let broker = numbers.get(&trigger.broker).copied();
-            for facts in facts_of(entry, trigger, broker, &lowered) {
+            for facts in facts_of(entry, trigger, broker, &lowered, &self.pausing) {
                 wanted.insert(facts.number, Arc::new(facts));
             }
             if trigger.not_ready.is_none() && broker.is_some() {
@@ -170,6 +180,7 @@ fn facts_of(
     trigger: &Trigger,
     broker: Option<Number>,
     lowered: &Lowered,
+    pausing: &Pausing,
 ) -> impl Iterator<Item = LaneFacts> {
     let event_bytes_max = lowered
         .brokers
@@ -187,6 +198,10 @@ fn facts_of(
         destination: destination.clone(),
         forwards,
         terms: trigger.terms.clone(),
+        pauses: pausing.of(
+            (number & FORWARD == 0).then_some(number),
+            destination.key().as_str(),
+        ),
     };
     let sink = trigger.dead_letter.as_ref();
     let own = lane(entry.number, &trigger.subscriber, sink.is_some());

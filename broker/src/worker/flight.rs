@@ -104,7 +104,7 @@ impl AtWork {
             Err(why) => return self.bury_unreadable(&facts, delivery, &why),
         };
         let now = self.log.clock().wall();
-        let age = now.since(load.envelope.arrival);
+        let age = facts.pauses.age(load.envelope.arrival, now);
         if facts
             .terms
             .event_age_max
@@ -136,6 +136,7 @@ impl AtWork {
         let deadline = facts
             .terms
             .event_age_max
+            .map(|age_max| age_max + facts.pauses.paused_between(load.envelope.arrival, now))
             .map(|age_max| load.envelope.arrival.after(age_max));
         let request = Request {
             destination: facts.destination.clone(),

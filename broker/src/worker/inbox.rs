@@ -7,6 +7,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::AtWork;
+use super::dropping::Whose;
 use super::flight::Landing;
 use crate::Fault;
 use crate::destination::Destination;
@@ -36,6 +37,13 @@ pub(crate) enum ToWorker {
     Expect(Number),
     /// What landed elsewhere for a lane that has moved here.
     Landed(Landing),
+    /// End, or count, what paused lanes owe before an offset. Answered when it is noted.
+    Drop {
+        whose: Whose,
+        before: Offset,
+        count_only: bool,
+        done: oneshot::Sender<u64>,
+    },
     /// How are things.
     Report(oneshot::Sender<WorkerReport>),
     /// Start nothing more; answer when nothing is in the air.
@@ -81,6 +89,19 @@ impl AtWork {
             }
             ToWorker::Expect(number) => drop(self.arriving.insert(number, Vec::new())),
             ToWorker::Landed(landing) => self.go_on(landing)?,
+            ToWorker::Drop {
+                whose,
+                before,
+                count_only,
+                done,
+            } => {
+                let ended = self.drop_owed(&whose, before, count_only);
+                self.once_noted.push(Box::new(move || {
+                    if done.send(ended).is_err() {
+                        tracing::debug!("who resumed has gone");
+                    }
+                }));
+            }
             ToWorker::Report(to) => drop(to.send(self.report())),
             ToWorker::Drain(done) => self.draining = Some(done),
         }

@@ -116,7 +116,7 @@ impl AtWork {
         let facts = Arc::clone(&lane.facts);
         let now = self.log.clock().wall();
         let attempt = delivery.attempt();
-        let age = now.since(sent.arrival);
+        let age = facts.pauses.age(sent.arrival, now);
         let chance = self.rng.chance();
         let next = next_step(&facts.terms, attempt, age, &attempted.answer, chance);
         self.trace_attempt(&facts, &sent, attempt, latency, &attempted.answer, next);

@@ -5,6 +5,7 @@
 //! (from its timers), turns the ready lanes by deficit round robin, and notes what ended. All
 //! that it decides about a delivery is in [`crate::next_step`]; this file carries it out.
 
+mod dropping;
 mod flight;
 mod inbox;
 mod landing;
@@ -21,6 +22,7 @@ use journal::{Offset, Reader, Record, WallTime};
 use tokio::sync::mpsc;
 use tokio::time::Instant;
 
+pub(crate) use self::dropping::Whose;
 pub(crate) use self::inbox::{LaneState, ToWorker};
 
 use self::flight::{Airborne, Landing};
@@ -96,6 +98,8 @@ pub(crate) struct AtWork {
     settled: Settled,
     notes: Vec<Record>,
     notes_bytes: usize,
+    /// Answers that wait until what was written down before them is noted.
+    once_noted: Vec<Box<dyn FnOnce()>>,
     /// What lanes counted that are no more, so that totals never go back.
     retired: Tally,
     draining: Option<tokio::sync::oneshot::Sender<()>>,
@@ -146,6 +150,7 @@ impl AtWork {
             settled: Settled::default(),
             notes: Vec::new(),
             notes_bytes: 0,
+            once_noted: Vec::new(),
             retired: Tally::default(),
             draining: None,
         }
@@ -314,12 +319,13 @@ impl AtWork {
         if let Some(settled) = self.settled.take() {
             self.notes.push(settled);
         }
-        if self.notes.is_empty() {
-            return Ok(());
+        if !self.notes.is_empty() {
+            self.notes_bytes = 0;
+            let notes = std::mem::take(&mut self.notes);
+            self.log.note(notes).await.map_err(|_| Fault::LogStopped)?;
         }
-        self.notes_bytes = 0;
-        let notes = std::mem::take(&mut self.notes);
-        self.log.note(notes).await.map_err(|_| Fault::LogStopped)
+        self.once_noted.drain(..).for_each(|answer| answer());
+        Ok(())
     }
 
     fn is_drained(&mut self) -> bool {

@@ -7,6 +7,7 @@ mod crash;
 mod dead_letters;
 mod fairness;
 mod outcomes;
+mod pause;
 mod replies;
 mod restart;
 mod storage;

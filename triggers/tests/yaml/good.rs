@@ -250,5 +250,6 @@ fn annotations() {
         default/a Earliest true Lenient
         default/b At(1795248000000) false Lenient
         default/c Latest false Dapr
-        Some(Dedup { window: 600s, entries_max: 1000000 })"#]].assert_eq(&lines.join("\n"));
+        Some(Dedup { window: 600s, entries_max: 1000000 })"#]]
+    .assert_eq(&lines.join("\n"));
 }

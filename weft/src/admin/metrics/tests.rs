@@ -46,6 +46,7 @@ fn trigger() -> TriggerReport {
             oldest: Some(WallTime(8_000)),
         },
         dead_letters: 2,
+        paused: None,
     }
 }
 
