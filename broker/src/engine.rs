@@ -15,6 +15,7 @@ use triggers::{Change, Resource};
 use crate::admission::Admission;
 use crate::books::by_cause;
 use crate::dead_letters::DeadLetters;
+use crate::dedup::Dedup;
 use crate::fold::{self, OpenError};
 use crate::ingress::Ingress;
 use crate::lane::Tally;
@@ -125,6 +126,10 @@ impl Engine {
             seed,
         } = setup;
         let mut folded = fold::fold(&journal)?;
+        let mut dedup = Dedup::new(Dedup::draw_key(), limits.dedup_entries_max);
+        dedup.ask(folded.registry_then.dedup());
+        let from = dedup.window_start(&journal, folded.routed_to, clock.wall());
+        dedup.recall(&journal, from, folded.routed_to)?;
         let log = Log::new(journal, clock);
         let found = found(&folded);
         let letters = Arc::new(Mutex::new(std::mem::take(&mut folded.letters)));
@@ -171,6 +176,7 @@ impl Engine {
             in_force,
             letters,
             pausing: Arc::clone(&pausing),
+            dedup,
         };
         let router = Router::new(parts, folded);
         let engine = Self {
@@ -267,6 +273,8 @@ impl Engine {
             books,
             log,
             stored,
+            deduplicated,
+            dedup,
         } = router;
         // Here, on the thread of who asks: kept by the router it would be megabytes.
         let (lowered, _) = registry.lowered();
@@ -288,6 +296,7 @@ impl Engine {
                         number,
                         detached: entry.detached,
                         stored: stored.get(&number).copied().unwrap_or(0),
+                        deduplicated: deduplicated.get(&number).copied().unwrap_or(0),
                     });
                 }
                 Kind::Trigger => {
@@ -331,6 +340,7 @@ impl Engine {
             forwards,
             retired,
             log,
+            dedup,
         }
     }
 

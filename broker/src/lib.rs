@@ -12,6 +12,7 @@ pub mod admission;
 pub mod answer;
 pub mod books;
 pub mod dead_letters;
+pub mod dedup;
 pub mod destination;
 pub mod engine;
 pub mod fold;

@@ -20,6 +20,10 @@ pub struct Limits {
     /// How long a trigger or broker whose file vanished stays in force (DESIGN §3). Then what
     /// is owed to it is cancelled.
     pub detached_for: std::time::Duration,
+    /// Events that deduplication remembers, of all brokers together (GUARANTEES 2). Beyond, the
+    /// oldest of the broker with the most are forgotten, and counted: they are delivered if they
+    /// come again.
+    pub dedup_entries_max: u32,
 }
 
 impl Default for Limits {
@@ -31,6 +35,7 @@ impl Default for Limits {
             parked_max: 100_000,
             hops_max: 32,
             detached_for: std::time::Duration::from_secs(600),
+            dedup_entries_max: 1_000_000,
         }
     }
 }

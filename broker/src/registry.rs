@@ -168,6 +168,18 @@ impl Registry {
         lower(&resources)
     }
 
+    /// The brokers that drop what they have seen, and on what terms.
+    pub(crate) fn dedup(&self) -> Vec<(Number, triggers::Dedup)> {
+        let (lowered, _) = self.lowered();
+        let brokers = self.entries().filter(|entry| entry.kind == Kind::Broker);
+        brokers
+            .filter_map(|entry| {
+                let broker = lowered.brokers.get(&entry.broker_name())?;
+                Some((entry.number, broker.dedup?))
+            })
+            .collect()
+    }
+
     /// Takes in one part of a change. When it is the last, the change takes effect, and the
     /// numbers that were deleted are returned.
     ///

@@ -6,6 +6,7 @@ use journal::{Offset, WallTime};
 use triggers::{BrokerName, NotReady, TriggerName};
 
 use crate::books::Book;
+use crate::dedup::DedupReport;
 use crate::destination::ANSWER_CLASSES;
 use crate::histogram::Histogram;
 use crate::lane::{Lane, Tally};
@@ -30,6 +31,8 @@ pub struct Report {
     pub retired: Tally,
     /// Where routing is.
     pub log: LogReport,
+    /// What deduplication remembers.
+    pub dedup: DedupReport,
 }
 
 /// One broker.
@@ -45,6 +48,8 @@ pub struct BrokerReport {
     pub triggers: usize,
     /// Events stored for it since start.
     pub stored: u64,
+    /// Of those, how many had been seen and are owed to nobody.
+    pub deduplicated: u64,
 }
 
 /// One trigger.

@@ -24,6 +24,7 @@ use crate::Fault;
 use crate::admission::Admission;
 use crate::books::Books;
 use crate::dead_letters::Letters;
+use crate::dedup::{Dedup, DedupReport};
 use crate::fold::{Fold, ParkedThen};
 use crate::holds::Holds;
 use crate::lane::Delivery;
@@ -71,6 +72,8 @@ pub(crate) struct RouterReport {
     pub(crate) books: Books,
     pub(crate) log: LogReport,
     pub(crate) stored: HashMap<Number, u64>,
+    pub(crate) deduplicated: HashMap<Number, u64>,
+    pub(crate) dedup: DedupReport,
 }
 
 /// Matches what is stored, and says who is owed what.
@@ -103,6 +106,9 @@ pub struct Router {
     backlog: HashMap<Number, LaneState>,
     /// Events stored since start, by broker.
     stored: HashMap<Number, u64>,
+    dedup: Dedup,
+    /// Of those stored, how many had been seen.
+    deduplicated: HashMap<Number, u64>,
     /// What has been matched and not been noted.
     routed: Routed,
     matching: Vec<Number>,
@@ -122,6 +128,7 @@ pub(crate) struct Parts {
     pub(crate) in_force: watch::Sender<u64>,
     pub(crate) letters: Arc<Mutex<Letters>>,
     pub(crate) pausing: Arc<Pausing>,
+    pub(crate) dedup: Dedup,
 }
 
 impl Router {
@@ -136,6 +143,7 @@ impl Router {
             in_force,
             letters,
             pausing,
+            dedup,
         } = parts;
         let mut holds = Holds::default();
         let owed = folded
@@ -197,6 +205,8 @@ impl Router {
             seen: folded.seen,
             backlog,
             stored: HashMap::new(),
+            dedup,
+            deduplicated: HashMap::new(),
             matching: Vec::new(),
             outgoing,
             waiting: Vec::new(),
@@ -327,6 +337,9 @@ impl Router {
             }
         };
         self.matching.clear();
+        if self.dedup.is_on() && self.is_duplicate(stored, &event) {
+            return;
+        }
         if let Some(&Some(broker)) = self.brokers.get(&stored.tag) {
             self.index.matching_of(broker, &event, &mut self.matching);
         }
@@ -347,6 +360,16 @@ impl Router {
                 self.outgoing[placed.worker].push((*number, stored.offset));
             }
         }
+    }
+
+    /// Whether its broker has seen this event: then it is owed to nobody.
+    fn is_duplicate(&mut self, stored: &Stored, event: &EventRef<'_>) -> bool {
+        let duplicate = envelope::arrival(stored)
+            .is_ok_and(|arrival| self.dedup.judge(stored.tag, event, arrival));
+        // What is judged again after a restart was counted before it.
+        let counts = duplicate && self.folded_to <= stored.offset;
+        *self.deduplicated.entry(stored.tag).or_default() += u64::from(counts);
+        duplicate
     }
 
     fn settle(&mut self, stored: &Stored) -> Result<(), Fault> {
@@ -421,6 +444,8 @@ impl Router {
                 revision: self.registry.revision,
             },
             stored: self.stored.clone(),
+            deduplicated: self.deduplicated.clone(),
+            dedup: self.dedup.report(),
         }
     }
 }

@@ -11,7 +11,7 @@ use broker::records::envelope::Envelope;
 use broker::records::trigger_set::Kind;
 use broker::records::{self, Cause, FORWARD, Number, Outcome, Why, routed, settled, trigger_set};
 use broker::registry::Registry;
-use journal::{Journal, Offset};
+use journal::{Journal, Offset, WallTime};
 use triggers::Lowered;
 
 use crate::sinks::Key;
@@ -25,6 +25,8 @@ pub struct Stored {
     pub hops: u8,
     /// Who wants it, by the naive evaluator and the triggers in force at its offset.
     pub wanted_by: BTreeSet<Number>,
+    /// Whether its broker drops what it has seen, and had seen it.
+    pub duplicate: bool,
 }
 
 /// All that the log holds.
@@ -44,6 +46,8 @@ pub struct Logbook {
     pub wrong: Vec<String>,
     /// The first record that is kept: what came before can't be judged.
     start: Offset,
+    /// When the last event of each broker, `source` and `id` arrived that wasn't a duplicate.
+    seen: BTreeMap<(Number, Key), WallTime>,
     deleted: BTreeSet<Number>,
 }
 
@@ -109,9 +113,19 @@ impl Logbook {
         let envelope = Envelope::read(stored).expect("an Event record reads");
         let event = envelope.event.as_ref();
         let broker = brokers.get(&envelope.broker);
+        let key = (event.source().to_owned(), event.id().to_owned());
+        let dedup = broker.and_then(|name| lowered.brokers.get(name)?.dedup);
+        let seen = (envelope.broker, key.clone());
+        let before = self.seen.get(&seen).copied();
+        let duplicate = dedup.is_some_and(|dedup| {
+            before.is_some_and(|before| envelope.arrival.since(before) < dedup.window)
+        });
+        if dedup.is_some() && !duplicate {
+            self.seen.insert(seen, envelope.arrival);
+        }
         let wanted = registry
             .entries()
-            .filter(|entry| entry.kind == Kind::Trigger)
+            .filter(|entry| entry.kind == Kind::Trigger && !duplicate)
             .filter(|entry| {
                 lowered
                     .triggers
@@ -123,9 +137,10 @@ impl Logbook {
                     })
             });
         let stored = Stored {
-            key: (event.source().to_owned(), event.id().to_owned()),
             hops: envelope.hops,
             wanted_by: wanted.map(|entry| entry.number).collect(),
+            key,
+            duplicate,
         };
         self.events.insert(envelope.offset, stored);
     }

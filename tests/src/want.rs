@@ -79,6 +79,11 @@ impl Terms {
         self.annotation("weft.dev/replies", "strict".to_owned())
     }
 
+    /// Of a broker: drops what it has seen within this window.
+    pub fn dedup_window(self, window: &str) -> Terms {
+        self.annotation("weft.dev/dedup-window", window.to_owned())
+    }
+
     /// Writes how many requests may be in the air.
     pub fn max_in_flight(self, count: u32) -> Terms {
         self.annotation("weft.dev/max-in-flight", count.to_string())

@@ -56,6 +56,11 @@ impl Router {
             noted.map_err(|_| Fault::LogStopped)?;
         }
         self.pausing.forget(&deleted);
+        self.dedup.ask(
+            numbers
+                .iter()
+                .filter_map(|(name, number)| Some((*number, lowered.brokers.get(name)?.dedup?))),
+        );
         let mut wanted = HashMap::new();
         let mut filters = Vec::new();
         for entry in self

@@ -5,6 +5,7 @@ mod answers;
 mod backoff;
 mod crash;
 mod dead_letters;
+mod dedup;
 mod fairness;
 mod outcomes;
 mod pause;

@@ -152,6 +152,7 @@ pub(crate) async fn brokers(Shared(state): Shared<State>) -> Answer<List<BrokerV
         ),
         triggers: report.triggers,
         stored: report.stored,
+        deduplicated: report.deduplicated,
         detached: report.detached.map(rfc3339),
     });
     Ok(Json(List {

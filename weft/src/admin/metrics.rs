@@ -237,6 +237,37 @@ impl Scrape {
             "weft_stored_events",
             "Events stored, replies included",
             brokers,
+        )?;
+        self.dedup(encoder)
+    }
+
+    fn dedup(&self, encoder: &mut Encoder<'_>) -> fmt::Result {
+        let brokers: Vec<(String, u64)> = self
+            .report
+            .brokers
+            .iter()
+            .filter(|broker| broker.deduplicated > 0)
+            .map(|broker| (broker.name.to_string(), broker.deduplicated))
+            .collect();
+        let brokers = brokers.iter();
+        counters(
+            encoder,
+            "weft_ingest_deduplicated",
+            "Events that their broker had seen, stored and owed to nobody",
+            brokers.map(|(name, count)| ([("broker", name.as_str())], *count)),
+        )?;
+        let dedup = &self.report.dedup;
+        gauge(
+            encoder,
+            "weft_dedup_entries",
+            "Events that deduplication remembers",
+            dedup.entries as f64,
+        )?;
+        counter(
+            encoder,
+            "weft_dedup_forgotten",
+            "Events that deduplication forgot before their window was over",
+            dedup.forgotten,
         )
     }
 

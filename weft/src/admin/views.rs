@@ -145,6 +145,8 @@ pub(crate) struct BrokerView {
     pub(crate) triggers: usize,
     /// Events stored since the process started.
     pub(crate) stored: u64,
+    /// Of those, how many had been seen within the broker's window and are owed to nobody.
+    pub(crate) deduplicated: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) detached: Option<String>,
 }

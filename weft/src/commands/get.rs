@@ -306,6 +306,7 @@ pub(crate) mod tests {
             url: "http://127.0.0.1:8080/shop/default".into(),
             triggers: 2,
             stored: 12_345,
+            deduplicated: 0,
             detached: None,
         };
         expect![[r#"

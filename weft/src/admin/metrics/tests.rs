@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use broker::books::Book;
+use broker::dedup::DedupReport;
 use broker::lane::Tally;
 use broker::report::{BrokerReport, LaneReport, LogReport};
 use expect_test::expect;
@@ -70,6 +71,7 @@ fn a_scrape_has_the_series_of_what_has_traffic() {
             detached: None,
             triggers: 1,
             stored: 10,
+            deduplicated: 3,
         }],
         triggers: vec![trigger()],
         destinations: vec![destination.clone()],
@@ -79,6 +81,11 @@ fn a_scrape_has_the_series_of_what_has_traffic() {
         log: LogReport {
             end: Offset(20),
             ..LogReport::default()
+        },
+        dedup: DedupReport {
+            entries: 7,
+            bytes: 300,
+            forgotten: 1,
         },
     };
     let scrape = Scrape {
@@ -117,6 +124,9 @@ fn a_scrape_has_the_series_of_what_has_traffic() {
         weft_ingest_requests_total{code="4xx"} 0
         weft_ingest_requests_total{code="5xx"} 0
         weft_stored_events_total{broker="shop/default"} 10
+        weft_ingest_deduplicated_total{broker="shop/default"} 3
+        weft_dedup_entries 7.0
+        weft_dedup_forgotten_total 1
         weft_log_frames_total 0
         weft_log_records_total 0
         weft_log_written_bytes_total 0
