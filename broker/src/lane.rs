@@ -9,8 +9,9 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use journal::Offset;
-use triggers::{BrokerName, Destination, Terms, TriggerName};
+use triggers::{BrokerName, Destination, Ordering, Terms, TriggerName};
 
+use crate::keys::Keys;
 use crate::owed::OwedList;
 use crate::pauses::Pauses;
 use crate::records::attempt::Attempt;
@@ -47,6 +48,12 @@ impl LaneFacts {
     /// Whether this lane forwards dead letters, and so makes none of its own.
     pub fn is_forward(&self) -> bool {
         self.number & FORWARD != 0
+    }
+
+    /// How its events are ordered, if they are. Dead letters are forwarded in no order.
+    pub fn ordering(&self) -> Option<&Ordering> {
+        let ordering = self.terms.ordering.as_ref();
+        ordering.filter(|_| !self.is_forward())
     }
 }
 
@@ -130,6 +137,8 @@ pub struct Lane {
     /// Bytes it may still send in its turn; what a large event took too much is missing in the
     /// next (deficit round robin: Shreedhar and Varghese, 1995).
     pub(crate) deficit: i64,
+    /// The keys of an ordered lane, and what it holds behind them.
+    pub(crate) keys: Option<Box<Keys>>,
     /// Counts since start.
     pub tally: Tally,
 }
@@ -155,17 +164,24 @@ impl Lane {
             parked: 0,
             queued: false,
             deficit: 0,
+            keys: None,
             tally: Tally::default(),
         }
     }
 
     /// What it can do now. `parked_max` is its share of the worker's parked deliveries: at the
-    /// bound it only retries, and takes new ones as places become free.
+    /// bound it only retries, and takes new ones as places become free. So does an ordered lane
+    /// that holds all it may.
     pub fn turn(&self, parked_max: u32) -> Turn {
         if self.facts.pauses.is_paused() || self.in_flight >= self.facts.terms.max_in_flight {
             return Turn::Rest;
         }
-        let takes_new = !self.owed.is_empty() && self.parked < parked_max;
+        let keys = self.keys.as_deref();
+        if keys.is_some_and(|keys| keys.unread().is_some()) {
+            return Turn::Ready;
+        }
+        let holds_all = keys.is_some_and(Keys::is_full);
+        let takes_new = !self.owed.is_empty() && self.parked < parked_max && !holds_all;
         if takes_new || !self.due.is_empty() {
             Turn::Ready
         } else {
@@ -185,7 +201,9 @@ impl Lane {
 
     /// How many deliveries have not ended.
     pub fn backlog(&self) -> u64 {
-        self.owed.len() + self.due.len() as u64 + u64::from(self.parked) + u64::from(self.in_flight)
+        let held = self.keys.as_deref().map_or(0, Keys::held);
+        let waiting = self.owed.len() + self.due.len() as u64 + held;
+        waiting + u64::from(self.parked) + u64::from(self.in_flight)
     }
 }
 

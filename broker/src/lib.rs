@@ -19,6 +19,7 @@ pub mod fold;
 pub mod histogram;
 mod holds;
 pub mod ingress;
+pub mod keys;
 pub mod lane;
 pub mod limits;
 pub mod log;

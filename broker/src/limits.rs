@@ -14,6 +14,10 @@ pub struct Limits {
     /// Deliveries waiting for a retry per worker, shared by the lanes that have any. A lane at
     /// its share only retries, and takes new events as places become free; they stay owed.
     pub parked_max: u32,
+    /// Events that ordered lanes hold back behind busy keys, per worker, shared by the lanes that
+    /// hold any; 8 bytes each. A lane at its share takes no new events until a key goes on; they
+    /// stay owed.
+    pub held_max: u32,
     /// How long a chain of replies may grow (contract §7). Beyond, a delivery ends as a dead
     /// letter, cause `loop`, holding the reply.
     pub hops_max: u8,
@@ -33,6 +37,7 @@ impl Default for Limits {
             in_flight_bytes_max: 64 << 20,
             destination_in_flight_max: 256,
             parked_max: 100_000,
+            held_max: 1_000_000,
             hops_max: 32,
             detached_for: std::time::Duration::from_secs(600),
             dedup_entries_max: 1_000_000,

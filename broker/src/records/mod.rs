@@ -8,6 +8,7 @@
 pub mod attempt;
 pub mod dead;
 pub mod envelope;
+pub mod held;
 pub mod parked;
 pub mod paused;
 pub mod routed;
@@ -28,7 +29,7 @@ pub const ROUTED: u8 = 2;
 pub const SETTLED: u8 = 3;
 /// A delivery after a failed attempt, with its due time.
 pub const PARKED: u8 = 4;
-/// Reserved: offsets that an ordered trigger holds back behind a failing key.
+/// A key of an ordered trigger that a dead letter blocks, or lets go.
 pub const HELD: u8 = 5;
 /// A delivery that ended in the dead letters, with every attempt.
 pub const DEAD: u8 = 6;

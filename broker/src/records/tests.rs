@@ -8,6 +8,7 @@ use proptest::prelude::*;
 use super::attempt::{Attempt, Verdict};
 use super::dead::Dead;
 use super::envelope::{Context, Envelope};
+use super::held::Held;
 use super::parked::Parked;
 use super::paused;
 use super::routed::{self, Routed};
@@ -127,6 +128,12 @@ proptest! {
     }
 
     #[test]
+    fn held(number: u32, key: Vec<u8>, by: Option<u64>) {
+        let held = Held { number, key: key.into(), by: by.map(Offset) };
+        prop_assert_eq!(Held::read(&stored(&held.record())), Ok(held));
+    }
+
+    #[test]
     fn parked(number: u32, offset: u64, attempt: u32, due: u64, failed in attempts()) {
         let Some(failed) = failed.into_iter().next() else { return Ok(()) };
         let parked = Parked { number, offset: Offset(offset), attempt, due: WallTime(due), failed };
@@ -206,6 +213,7 @@ proptest! {
         drop(routed::read(&record, |_, _| ()));
         drop(settled::read(&record, |_| ()));
         drop(Parked::read(&record));
+        drop(Held::read(&record));
         drop(Dead::read(&record));
         drop(trigger_set::read(&record));
         drop(paused::read(&record));

@@ -10,6 +10,7 @@ use tokio::time::Instant;
 use super::AtWork;
 use crate::answer::{Answer, Attempted};
 use crate::dead_letters;
+use crate::keys::Claim;
 use crate::lane::{Delivery, LaneFacts};
 use crate::records::attempt::{Attempt, Verdict};
 use crate::records::envelope::{Context, Envelope};
@@ -103,6 +104,11 @@ impl AtWork {
             Ok(load) => load,
             Err(why) => return self.bury_unreadable(&facts, delivery, &why),
         };
+        match self.claim(slot, delivery.offset, &load.envelope.event.as_ref()) {
+            Claim::Go => {}
+            Claim::Held => return,
+            Claim::Blocked => return self.bury(&facts, delivery, Cause::Blocked, None),
+        }
         let now = self.log.clock().wall();
         let age = facts.pauses.age(load.envelope.arrival, now);
         if facts

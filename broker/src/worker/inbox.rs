@@ -11,6 +11,7 @@ use super::dropping::Whose;
 use super::flight::Landing;
 use crate::Fault;
 use crate::destination::Destination;
+use crate::keys::{Key, Keys};
 use crate::lane::{Delivery, Lane, LaneFacts, Tally};
 use crate::owed::OwedList;
 use crate::records::Number;
@@ -58,6 +59,10 @@ pub(crate) struct LaneState {
     pub(crate) parked: Vec<(Instant, Delivery)>,
     pub(crate) in_flight: u32,
     pub(crate) tally: Tally,
+    /// An ordered lane's keys, when it moves.
+    pub(crate) keys: Option<Box<Keys>>,
+    /// Which keys dead letters block, when it starts.
+    pub(crate) blocked: Vec<(Key, Offset)>,
 }
 
 impl LaneState {
@@ -66,9 +71,11 @@ impl LaneState {
         let mut owed = self.owed;
         let due = self.due.into_iter().map(|delivery| delivery.offset);
         let parked = self.parked.into_iter().map(|(_, delivery)| delivery.offset);
+        let held = self.keys.map(|keys| keys.held_offsets());
         std::iter::from_fn(move || owed.pop())
             .chain(due)
             .chain(parked)
+            .chain(held.unwrap_or_default())
     }
 }
 
@@ -146,9 +153,12 @@ impl AtWork {
             }
             None => self.new_lane(Lane::new(facts, destination)),
         };
-        if let Some(state) = state {
+        let mut blocked = Vec::new();
+        if let Some(mut state) = state {
+            blocked = std::mem::take(&mut state.blocked);
             self.fill(slot, *state);
         }
+        self.reorder(slot, blocked);
         self.wake(slot);
         let early = self.arriving.remove(&number).unwrap_or_default();
         early
@@ -182,6 +192,10 @@ impl AtWork {
         lane.in_flight = state.in_flight;
         lane.parked = state.parked.len() as u32;
         lane.tally = state.tally;
+        lane.keys = state.keys;
+        if lane.keys.as_ref().is_some_and(|keys| keys.held() > 0) {
+            self.lanes_holding += 1;
+        }
         if lane.parked > 0 {
             self.lanes_parked += 1;
         }
@@ -255,6 +269,7 @@ impl AtWork {
             owed: lane.owed,
             due: lane.due.into(),
             parked,
+            keys: lane.keys,
             ..LaneState::default()
         };
         state.offsets().chain(in_the_air).collect()
@@ -271,6 +286,8 @@ impl AtWork {
             parked,
             in_flight: lane.in_flight,
             tally: lane.tally,
+            keys: lane.keys,
+            blocked: Vec::new(),
         }))
     }
 
@@ -283,6 +300,9 @@ impl AtWork {
         } else {
             Vec::new()
         };
+        if lane.keys.as_ref().is_some_and(|keys| keys.held() > 0) {
+            self.lanes_holding -= 1;
+        }
         if lane.queued {
             self.ready.retain(|ready| *ready != slot);
         }

@@ -151,6 +151,7 @@ impl AtWork {
                     self.note(parked.record());
                 }
                 delivery.history.get_or_insert_default().push(record);
+                self.key_failed(slot, delivery.offset, &sent.event.as_ref());
                 self.park(slot, delivery, wait);
             }
             Next::GiveUp(cause) => {
@@ -185,7 +186,7 @@ impl AtWork {
     fn settle(&mut self, facts: &LaneFacts, delivery: &Delivery, attempt: &Attempt, sent: &Sent) {
         let settlement = self.settlement(facts.number, delivery, attempt);
         self.settled.push(settlement);
-        self.landed(facts.number, sent, |tally| {
+        self.landed(facts.number, delivery.offset, sent, |tally| {
             tally.delivered += 1;
             if attempt.verdict == Verdict::NotAnEvent {
                 tally.replies_ignored += 1;
@@ -206,7 +207,13 @@ impl AtWork {
     }
 
     /// Counts a delivery that arrived.
-    fn landed(&mut self, number: Number, sent: &Sent, count: impl FnOnce(&mut crate::lane::Tally)) {
+    fn landed(
+        &mut self,
+        number: Number,
+        offset: Offset,
+        sent: &Sent,
+        count: impl FnOnce(&mut crate::lane::Tally),
+    ) {
         let end_to_end = self.log.clock().wall().since(sent.arrival);
         let Some(&slot) = self.slots.get(&number) else {
             return;
@@ -219,6 +226,8 @@ impl AtWork {
         if let Some(destination) = &mut self.destinations[lane.destination as usize] {
             destination.end_to_end_seconds.record(end_to_end);
         }
+        self.key_let_go(slot, offset);
+        self.key_ended(slot, offset);
     }
 
     /// Passes a reply to ingress of the same broker, together with its settlement (contract §2).
@@ -288,7 +297,7 @@ impl AtWork {
         let facts = Arc::clone(&lane.facts);
         match end {
             Ok(_) => {
-                self.landed(number, &sent, |tally| {
+                self.landed(number, delivery.offset, &sent, |tally| {
                     tally.delivered += 1;
                     tally.replies += 1;
                 });
@@ -315,6 +324,10 @@ impl AtWork {
     ) {
         let now = self.log.clock().wall();
         let attempts = delivery.history.as_deref().cloned().unwrap_or_default();
+        let slot = self.slots.get(&facts.number).copied();
+        if let Some(slot) = slot {
+            self.key_died(slot, delivery.offset);
+        }
         if facts.is_forward() {
             let last = attempts.last();
             self.settled.push(Settlement {
@@ -343,11 +356,12 @@ impl AtWork {
             };
             self.note(dead.record());
         }
-        if let Some(&slot) = self.slots.get(&facts.number) {
+        if let Some(slot) = slot {
             if let Some(lane) = &mut self.lanes[slot as usize] {
                 lane.in_flight -= 1;
                 lane.tally.count_dead(cause);
             }
+            self.key_ended(slot, delivery.offset);
             self.wake(slot);
         }
     }

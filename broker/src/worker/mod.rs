@@ -9,6 +9,7 @@ mod dropping;
 mod flight;
 mod inbox;
 mod landing;
+mod order;
 mod timers;
 
 use std::collections::{HashMap, VecDeque};
@@ -92,6 +93,7 @@ pub(crate) struct AtWork {
     ready: VecDeque<u32>,
     timers: Timers,
     lanes_parked: u32,
+    lanes_holding: u32,
     airborne: Airborne,
     flights: FuturesUnordered<LocalBoxFuture<'static, Landing>>,
     bytes_in_flight: usize,
@@ -144,6 +146,7 @@ impl AtWork {
             ready: VecDeque::new(),
             timers: Timers::default(),
             lanes_parked: 0,
+            lanes_holding: 0,
             airborne: Airborne::default(),
             flights: FuturesUnordered::new(),
             bytes_in_flight: 0,
@@ -256,6 +259,12 @@ impl AtWork {
             if lane.deficit <= 0 {
                 break;
             }
+            if lane.keys.is_some() && self.read_keys(slot) {
+                continue;
+            }
+            let Some(lane) = &mut self.lanes[slot as usize] else {
+                return;
+            };
             let Some(destination) = &mut self.destinations[lane.destination as usize] else {
                 return;
             };
