@@ -9,6 +9,7 @@ use crate::books::Book;
 use crate::dedup::DedupReport;
 use crate::destination::ANSWER_CLASSES;
 use crate::histogram::Histogram;
+use crate::keys::Keys;
 use crate::lane::{Lane, Tally};
 use crate::pauses::{PauseBook, What};
 use crate::records::{FORWARD, Number};
@@ -127,6 +128,10 @@ pub struct LaneReport {
     pub in_flight: u32,
     /// Waiting for their time to be tried again.
     pub parked: u32,
+    /// Of those not attempted yet, how many wait behind another of their key.
+    pub held: u64,
+    /// Keys that wait for a delivery that fails, or that a dead letter blocks.
+    pub keys_blocked: u64,
     /// When the oldest delivery that has not ended arrived.
     pub oldest: Option<WallTime>,
 }
@@ -182,6 +187,8 @@ impl LaneReport {
             waiting: backlog - u64::from(lane.in_flight) - u64::from(lane.parked),
             in_flight: lane.in_flight,
             parked: lane.parked,
+            held: lane.keys.as_deref().map_or(0, Keys::held),
+            keys_blocked: lane.keys.as_deref().map_or(0, Keys::keys_blocked),
             oldest: None,
         }
     }

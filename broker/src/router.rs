@@ -158,7 +158,7 @@ impl Router {
         }
         let mut parked = folded.parked;
         let now = log.clock().wall();
-        let backlog = folded
+        let mut backlog: HashMap<Number, LaneState> = folded
             .owed
             .iter()
             .map(|(number, offsets)| {
@@ -181,6 +181,9 @@ impl Router {
                 (number, state)
             })
             .collect();
+        for ((number, key), by) in folded.blocked {
+            backlog.entry(number).or_default().blocked.push((key, by));
+        }
         let outgoing = workers.iter().map(|_| Vec::new()).collect();
         Self {
             log,

@@ -75,6 +75,8 @@ pub struct Sinks {
 struct Shared {
     began: Instant,
     scripts: BTreeMap<String, Script>,
+    /// How a function answers single events, by its name and their id.
+    special: BTreeMap<(String, String), Script>,
     calls: Vec<Call>,
     /// How often each function has answered each event, or let it wait for too long.
     counts: BTreeMap<(String, String, Key), u32>,
@@ -92,6 +94,7 @@ impl Sinks {
         let shared = Shared {
             began: Instant::now(),
             scripts: BTreeMap::new(),
+            special: BTreeMap::new(),
             calls: Vec::new(),
             counts: BTreeMap::new(),
             in_flight: BTreeMap::new(),
@@ -110,6 +113,16 @@ impl Sinks {
         let mut shared = self.shared.borrow_mut();
         shared.scripts.insert(name.to_owned(), script);
         shared.counts.retain(|(sink, _, _), _| sink != name);
+    }
+
+    /// Has a function answer the events with this id differently from all others.
+    pub fn put_for(&self, name: &str, id: &str, script: Script) {
+        let mut shared = self.shared.borrow_mut();
+        let special = (name.to_owned(), id.to_owned());
+        shared.special.insert(special, script);
+        shared
+            .counts
+            .retain(|(sink, _, key), _| sink != name || key.1 != id);
     }
 
     /// All calls so far, in the order in which they came.
@@ -162,7 +175,8 @@ impl Sinks {
         let key = (event.source().to_owned(), event.id().to_owned());
         let sink = request.destination.host().to_owned();
         let whose = whose(request);
-        let script = shared.scripts.get(&sink).cloned();
+        let special = shared.special.get(&(sink.clone(), key.1.clone()));
+        let script = special.or_else(|| shared.scripts.get(&sink)).cloned();
         let script = script.unwrap_or_else(crate::script::refuses_connection);
         let counts = &mut shared.counts;
         let count = counts

@@ -99,6 +99,11 @@ impl Terms {
         self.annotation("weft.dev/start", start.to_owned())
     }
 
+    /// Names a DeliveryPolicy.
+    pub fn policy(self, name: &str) -> Terms {
+        self.annotation("weft.dev/policy", name.to_owned())
+    }
+
     fn delivery(mut self, name: &'static str, value: String) -> Terms {
         self.delivery.push((name, value));
         self

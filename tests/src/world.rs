@@ -156,6 +156,12 @@ impl Builder {
         self
     }
 
+    /// How a function answers the events with this id.
+    pub fn sink_for(self, name: &str, id: &str, script: impl Into<Script>) -> Builder {
+        self.sinks.put_for(name, id, script.into());
+        self
+    }
+
     /// Opens the engine and puts the YAML in force.
     pub async fn start(self) -> World {
         let mut world = self.not_started();
@@ -369,6 +375,11 @@ impl World {
     /// Has a function answer differently from now on.
     pub fn sink(&self, name: &str, script: impl Into<Script>) {
         self.sinks.put(name, script.into());
+    }
+
+    /// Has a function answer the events with this id differently from now on.
+    pub fn sink_for(&self, name: &str, id: &str, script: impl Into<Script>) {
+        self.sinks.put_for(name, id, script.into());
     }
 
     /// Writes a file of YAML. It is read by the next [`World::reload`].

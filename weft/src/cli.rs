@@ -452,7 +452,7 @@ pub(crate) enum LogCommand {
         /// At most this many records
         #[arg(long, value_name = "N")]
         limit: Option<u64>,
-        /// Only this kind: event, routed, settled, parked, dead, trigger-set, mark
+        /// Only this kind: event, routed, settled, parked, held, dead, trigger-set, mark
         #[arg(long, value_name = "KIND")]
         kind: Option<String>,
         /// How records are printed; json is one object a line

@@ -16,9 +16,11 @@ use journal::{Journal, Offset, ReadError, Stored, WallTime};
 use self::owed::Owed;
 use crate::books::Books;
 use crate::dead_letters::Letters;
+use crate::keys::Key;
 use crate::pauses::PauseBook;
 use crate::records::attempt::Attempt;
 use crate::records::dead::Dead;
+use crate::records::held::Held;
 use crate::records::parked::Parked;
 use crate::records::trigger_set::Part;
 use crate::records::{
@@ -67,6 +69,8 @@ pub(crate) struct Fold {
     pub(crate) owed: Owed,
     pub(crate) parked: HashMap<(Number, Offset), ParkedThen>,
     pub(crate) pauses: PauseBook,
+    /// Keys of ordered triggers that a dead letter blocks, each with the letter's event.
+    pub(crate) blocked: HashMap<(Number, Key), Offset>,
     /// Where matching goes on.
     pub(crate) routed_to: Offset,
     /// What is known of deliveries behind [`Fold::routed_to`]: not to be matched again. Only
@@ -115,6 +119,7 @@ impl Fold {
             owed: Owed::default(),
             parked: HashMap::new(),
             pauses: PauseBook::default(),
+            blocked: HashMap::new(),
             routed_to: start,
             seen: HashSet::new(),
             end: start,
@@ -155,13 +160,14 @@ impl Fold {
                 self.end(settlement.number, settlement.offset, settlement.outcome);
             })?,
             PARKED => self.take_parked(Parked::read(stored)?),
+            HELD => self.take_held(Held::read(stored)?),
             DEAD => self.take_dead(stored.offset, &Dead::read(stored)?),
             TRIGGER_SET => self.take_part(stored.offset, trigger_set::read(stored)?)?,
             PAUSED => {
                 let (what, standing) = paused::read(stored)?;
                 self.pauses.put(what, standing);
             }
-            HELD | REDRIVEN | REJECTED | INTENT => return Err(unknown(stored)),
+            REDRIVEN | REJECTED | INTENT => return Err(unknown(stored)),
             _ => return Err(unknown(stored)),
         }
         Ok(())
@@ -219,6 +225,14 @@ impl Fold {
         then.history.push(parked.failed);
     }
 
+    fn take_held(&mut self, held: Held) {
+        let Held { number, key, by } = held;
+        match by {
+            Some(by) => self.blocked.insert((number, key), by),
+            None => self.blocked.remove(&(number, key)),
+        };
+    }
+
     fn take_dead(&mut self, at: Offset, dead: &Dead) {
         self.end(dead.number, dead.offset, Outcome::Dead(dead.cause));
         self.letters.insert(at, dead);
@@ -235,6 +249,7 @@ impl Fold {
         for number in self.registry.take(part)?.unwrap_or_default() {
             self.books.close(number);
             self.pauses.forget(number);
+            self.blocked.retain(|(whose, _), _| *whose != number);
             for number in [number, number | FORWARD] {
                 self.owed.remove(number);
                 self.parked.retain(|(whose, _), _| *whose != number);

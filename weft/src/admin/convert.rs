@@ -57,6 +57,8 @@ pub(super) fn trigger_view(report: &TriggerReport, now: WallTime) -> TriggerView
         waiting: lane.waiting,
         in_flight: lane.in_flight,
         parked: lane.parked,
+        held: lane.held,
+        keys_blocked: lane.keys_blocked,
         oldest_owed_seconds: lane.oldest.map(|oldest| now.since(oldest).as_secs_f64()),
         attempts: lane.tally.attempts,
         attempts_failed: lane.tally.failed,

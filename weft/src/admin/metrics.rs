@@ -416,6 +416,18 @@ impl Scrape {
             "Deliveries waiting to be tried again",
             level(|t| f64::from(t.lane.parked)),
         )?;
+        gauges(
+            encoder,
+            "weft_held",
+            "Deliveries of ordered triggers that wait behind another of their key",
+            level(|t| t.lane.held as f64),
+        )?;
+        gauges(
+            encoder,
+            "weft_keys_blocked",
+            "Keys of ordered triggers that wait for a delivery that fails, or that a dead letter blocks",
+            level(|t| t.lane.keys_blocked as f64),
+        )?;
         // Lanes that are no more count on in a series of their own, so that sums never go back.
         let retired = (GONE, &self.report.retired);
         let retired = std::iter::once(retired).filter(|(_, tally)| tally.attempts > 0);

@@ -95,6 +95,11 @@ pub(crate) struct TriggerView {
     pub(crate) waiting: u64,
     pub(crate) in_flight: u32,
     pub(crate) parked: u32,
+    /// Of an ordered trigger: how many of those waiting wait behind another of their key.
+    pub(crate) held: u64,
+    /// Of an ordered trigger: keys that wait for a delivery that fails, or that a dead letter
+    /// blocks.
+    pub(crate) keys_blocked: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) oldest_owed_seconds: Option<f64>,
     /// Since the process started.

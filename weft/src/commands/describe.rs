@@ -32,6 +32,19 @@ pub(crate) fn encoded(text: &str) -> String {
     out
 }
 
+/// What an ordered trigger holds back, if anything.
+fn keys(blocked: u64, held: u64) -> Option<String> {
+    if blocked == 0 && held == 0 {
+        return None;
+    }
+    let keys = if blocked == 1 { "key" } else { "keys" };
+    let events = if held == 1 { "event" } else { "events" };
+    let (blocked, held) = (count(blocked), count(held));
+    Some(format!(
+        "{blocked} {keys} blocked, {held} {events} held behind another of their key"
+    ))
+}
+
 fn trigger(detail: &TriggerDetail) -> String {
     let view = &detail.view;
     let mut rows = vec![
@@ -67,6 +80,9 @@ fn trigger(detail: &TriggerDetail) -> String {
         now.push_str(&format!(", the oldest {} old", span(oldest)));
     }
     rows.push(("Now", now));
+    if let Some(keys) = keys(view.keys_blocked, view.held) {
+        rows.push(("Keys", keys));
+    }
     rows.push((
         "Since start",
         format!(
@@ -139,6 +155,16 @@ mod tests {
     use expect_test::expect;
 
     use super::*;
+
+    #[test]
+    fn blocked_keys_are_shown_with_what_they_hold() {
+        assert_eq!(keys(0, 0), None);
+        let shown = [keys(1, 12_000), keys(2, 1)].map(Option::unwrap);
+        expect![[r#"
+            1 key blocked, 12,000 events held behind another of their key
+            2 keys blocked, 1 event held behind another of their key"#]]
+        .assert_eq(&shown.join("\n"));
+    }
 
     #[test]
     fn a_trigger_is_shown_with_books_terms_and_yaml() {

@@ -258,6 +258,8 @@ pub(crate) mod tests {
             waiting: 9,
             in_flight: 1,
             parked: 0,
+            held: 0,
+            keys_blocked: 0,
             oldest_owed_seconds: Some(75.2),
             attempts: 1_200,
             attempts_failed: 7,

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use broker::records::dead::Dead;
 use broker::records::envelope::Envelope;
+use broker::records::held::Held;
 use broker::records::parked::Parked;
 use broker::records::trigger_set::{self, Op};
 use broker::records::{
@@ -287,6 +288,14 @@ fn body(stored: &Stored) -> Result<Value, Malformed> {
                 "offset": parked.offset.0,
                 "due": rfc3339(parked.due),
                 "failed": attempt(parked.attempt as usize, &parked.failed),
+            })
+        }
+        HELD => {
+            let held = Held::read(stored)?;
+            json!({
+                "trigger": held.number,
+                "key": payload(&held.key),
+                "blockedBy": held.by.map(|by| by.0),
             })
         }
         DEAD => {

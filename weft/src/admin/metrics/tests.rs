@@ -44,6 +44,8 @@ fn trigger() -> TriggerReport {
             waiting: 0,
             in_flight: 1,
             parked: 0,
+            held: 0,
+            keys_blocked: 0,
             oldest: Some(WallTime(8_000)),
         },
         dead_letters: 2,
@@ -146,6 +148,8 @@ fn a_scrape_has_the_series_of_what_has_traffic() {
         weft_oldest_owed_seconds{trigger="shop/billing"} 2.5
         weft_inflight{trigger="shop/billing"} 1.0
         weft_parked{trigger="shop/billing"} 0.0
+        weft_held{trigger="shop/billing"} 0.0
+        weft_keys_blocked{trigger="shop/billing"} 0.0
         weft_delivery_attempts_total{trigger="shop/billing",outcome="succeeded"} 7
         weft_delivery_attempts_total{trigger="shop/billing",outcome="failed"} 2
         weft_replies_total{trigger="shop/billing"} 0
