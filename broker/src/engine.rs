@@ -299,6 +299,7 @@ impl Engine {
                         deduplicated: deduplicated.get(&number).copied().unwrap_or(0),
                     });
                 }
+                Kind::DeliveryPolicy | Kind::Sink => {}
                 Kind::Trigger => {
                     let name = entry.trigger_name();
                     let Some(trigger) = lowered.triggers.get(&name) else {

@@ -24,6 +24,9 @@ pub struct Limits {
     /// How long a trigger or broker whose file vanished stays in force (DESIGN §3). Then what
     /// is owed to it is cancelled.
     pub detached_for: std::time::Duration,
+    /// Unclean exits with the same deliveries under way after which they go one at a time
+    /// (GUARANTEES 19). 0: never.
+    pub quarantine_after: u32,
     /// Events that deduplication remembers, of all brokers together (GUARANTEES 2). Beyond, the
     /// oldest of the broker with the most are forgotten, and counted: they are delivered if they
     /// come again.
@@ -40,6 +43,7 @@ impl Default for Limits {
             held_max: 1_000_000,
             hops_max: 32,
             detached_for: std::time::Duration::from_secs(600),
+            quarantine_after: 2,
             dedup_entries_max: 1_000_000,
         }
     }

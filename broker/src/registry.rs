@@ -5,11 +5,12 @@
 //! and UID are bound to its broker, namespace and name: the same name on another broker, or
 //! again after deletion, is another trigger.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use journal::WallTime;
+use triggers::run::refer::references;
 use triggers::written::{BrokerSpec, Metadata, Spec};
 use triggers::{BrokerName, Change, Lowered, Resource, ResourceKey, TriggerName, lower};
 
@@ -352,15 +353,25 @@ impl Registry {
         (ops, applied)
     }
 
-    /// Plans the end of what has been detached for `detached_for`.
+    /// Plans the end of what has been detached for `detached_for`. A policy or a Sink stays, as it
+    /// was last, while something that stays names it: without it that would have to run on terms
+    /// that nobody wrote.
     pub(crate) fn plan_expiry(&mut self, now: WallTime, detached_for: Duration) -> Vec<Op> {
+        let is_over = |entry: &Entry| {
+            let since = entry.detached.map(|since| now.since(since));
+            since.is_some_and(|gone_for| gone_for >= detached_for)
+        };
+        if !self.entries().any(is_over) {
+            return Vec::new();
+        }
+        let named: HashSet<ResourceKey> = self
+            .entries()
+            .filter(|entry| !is_over(entry))
+            .flat_map(|entry| references(&entry.resource))
+            .collect();
         let mut ops: Vec<Op> = self
             .entries()
-            .filter(|entry| {
-                entry
-                    .detached
-                    .is_some_and(|since| now.since(since) >= detached_for)
-            })
+            .filter(|entry| is_over(entry) && !named.contains(&entry.resource.key()))
             .map(|entry| match self.is_implied(entry) {
                 // Its triggers go on using it, under the same number: events that are stored
                 // meanwhile are tagged with it.
@@ -472,6 +483,8 @@ fn kind_of(resource: &Resource) -> Option<Kind> {
     match resource.kind() {
         triggers::Kind::Broker => Some(Kind::Broker),
         triggers::Kind::Trigger => Some(Kind::Trigger),
+        triggers::Kind::DeliveryPolicy => Some(Kind::DeliveryPolicy),
+        triggers::Kind::Sink => Some(Kind::Sink),
         triggers::Kind::Node => None,
     }
 }

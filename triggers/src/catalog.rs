@@ -10,6 +10,7 @@ use std::sync::Arc;
 
 use crate::files::File;
 use crate::problem::{Place, Problem, Report, plural};
+use crate::run::refer::{missing, names_in, references};
 use crate::written::read::{Doc, read};
 use crate::written::{Kind, Resource, ResourceKey};
 
@@ -60,19 +61,34 @@ pub struct Counts {
     pub files: usize,
     pub brokers: usize,
     pub triggers: usize,
+    pub policies: usize,
+    pub sinks: usize,
     pub nodes: usize,
 }
 
-/// `1 broker, 3 triggers, 1 node from 2 files`
+/// `1 broker, 3 triggers, 1 policy, 2 sinks, 1 node from 2 files`; policies and sinks where there
+/// are any.
 impl fmt::Display for Counts {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{}, {}, {} from {}",
+            "{}, {}, ",
             plural(self.brokers, "broker"),
-            plural(self.triggers, "trigger"),
+            plural(self.triggers, "trigger")
+        )?;
+        match self.policies {
+            0 => {}
+            1 => f.write_str("1 policy, ")?,
+            policies => write!(f, "{policies} policies, ")?,
+        }
+        if 0 < self.sinks {
+            write!(f, "{}, ", plural(self.sinks, "sink"))?;
+        }
+        write!(
+            f,
+            "{} from {}",
             plural(self.nodes, "node"),
-            plural(self.files, "file"),
+            plural(self.files, "file")
         )
     }
 }
@@ -145,19 +161,21 @@ impl Catalog {
             }
             stays
         });
+        let mut before = BTreeMap::new();
         for (key, (resource, file)) in good {
             let entry = Entry {
                 resource,
                 file: Some(file),
             };
-            let changed = match self.in_force.get(&key) {
-                Some(before) => before.resource != entry.resource,
-                None => true,
-            };
-            if changed {
-                change.put.push(entry.resource.clone());
+            let last = self.in_force.insert(key.clone(), entry);
+            before.insert(key, last.map(|entry| entry.resource));
+        }
+        self.hold_back(&before, &mut change.problems);
+        for (key, last) in before {
+            let now = self.in_force.get(&key).map(|entry| &entry.resource);
+            if let Some(now) = now.filter(|now| last.as_ref() != Some(now)) {
+                change.put.push(Arc::clone(now));
             }
-            self.in_force.insert(key, entry);
         }
         // A resource that stands in a file, but wrong there, is to be looked for there.
         for (key, place) in standing {
@@ -169,12 +187,45 @@ impl Catalog {
         change
     }
 
+    /// Where the new version of a resource names a policy or a Sink that isn't there, the last
+    /// stays in force, as it does where a value is wrong: without what it names it would run on
+    /// terms that nobody wrote.
+    fn hold_back(
+        &mut self,
+        before: &BTreeMap<ResourceKey, Option<Arc<Resource>>>,
+        problems: &mut Vec<Problem>,
+    ) {
+        let mut held = Vec::new();
+        for (key, last) in before {
+            let (Some(last), Some(now)) = (last, self.in_force.get(key)) else {
+                continue;
+            };
+            let unknown = references(&now.resource)
+                .into_iter()
+                .find(|named| !self.in_force.contains_key(named));
+            if let Some(named) = unknown.filter(|_| last != &now.resource) {
+                let there = names_in(&self.in_force, named.kind, &named.namespace);
+                let mut problem = missing(&now.resource, &named, there);
+                problem.cure.push_str("; its last version stays in force");
+                problems.push(problem);
+                held.push((key.clone(), Arc::clone(last)));
+            }
+        }
+        for (key, last) in held {
+            if let Some(entry) = self.in_force.get_mut(&key) {
+                entry.resource = last;
+            }
+        }
+    }
+
     fn counts(&self, files: usize) -> Counts {
         let of = |kind| self.in_force.keys().filter(|key| key.kind == kind).count();
         Counts {
             files,
             brokers: of(Kind::Broker),
             triggers: of(Kind::Trigger),
+            policies: of(Kind::DeliveryPolicy),
+            sinks: of(Kind::Sink),
             nodes: of(Kind::Node),
         }
     }

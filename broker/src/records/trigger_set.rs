@@ -3,7 +3,8 @@
 //!
 //! Body: revision varint | flags u8 (1: the last part of its change, 4: the first, 2: the first of a
 //! snapshot, which replaces all before) | next number varint | operations:
-//! - 1 put: number varint | uid 16 bytes | kind u8 (1 Broker, 2 Trigger) | detached since
+//! - 1 put: number varint | uid 16 bytes | kind u8 (1 Broker, 2 Trigger, 3 DeliveryPolicy,
+//!   4 Sink) | detached since
 //!   varint (ms since 1970, 0: attached) | the resource as written, one line of JSON, behind a
 //!   varint length
 //! - 2 detach: number varint | since varint (ms since 1970)
@@ -70,6 +71,10 @@ pub enum Kind {
     Broker,
     /// `eventing.knative.dev/v1` Trigger.
     Trigger,
+    /// `weft.dev/v1alpha1` DeliveryPolicy.
+    DeliveryPolicy,
+    /// `weft.dev/v1alpha1` Sink.
+    Sink,
 }
 
 /// One part of a change, read.
@@ -137,6 +142,8 @@ fn put(out: &mut Vec<u8>, op: &Op) {
             out.push(match kind {
                 Kind::Broker => 1,
                 Kind::Trigger => 2,
+                Kind::DeliveryPolicy => 3,
+                Kind::Sink => 4,
             });
             wire::put_varint(out, detached.map_or(0, |since| since.0));
             wire::put_bytes(out, resource.as_bytes());
@@ -196,6 +203,8 @@ fn take_op(take: &mut Take<'_>) -> Result<Op, Short> {
             kind: match take.byte("resource kind")? {
                 1 => Kind::Broker,
                 2 => Kind::Trigger,
+                3 => Kind::DeliveryPolicy,
+                4 => Kind::Sink,
                 _ => return Err(Short("resource kind")),
             },
             detached: match take.varint("detached since")? {

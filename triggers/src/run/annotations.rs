@@ -18,7 +18,7 @@ pub const ANNOTATIONS: [(&str, &[Kind]); 7] = [
     ("weft.dev/dedup-window", &[Kind::Broker]),
     ("weft.dev/jitter", &[Kind::Broker, Kind::Trigger]),
     ("weft.dev/max-in-flight", &[Kind::Broker, Kind::Trigger]),
-    ("weft.dev/paused", &[Kind::Trigger]),
+    ("weft.dev/paused", &[Kind::Trigger, Kind::Sink]),
     ("weft.dev/policy", &[Kind::Broker, Kind::Trigger]),
     ("weft.dev/replies", &[Kind::Broker, Kind::Trigger]),
     ("weft.dev/start", &[Kind::Trigger]),

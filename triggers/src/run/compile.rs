@@ -217,7 +217,8 @@ impl Compiler<'_> {
 }
 
 /// `^[a-z][a-z0-9]*$` (contract §4; stricter than what an event may carry).
-fn is_attribute_name(name: &str) -> bool {
+/// Whether a CloudEvent's attribute can have that name.
+pub(crate) fn is_attribute_name(name: &str) -> bool {
     name.starts_with(|c: char| c.is_ascii_lowercase())
         && name
             .bytes()

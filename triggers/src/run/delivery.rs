@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
-use super::destination::Destination;
-use super::terms::{Backoff, BackoffPolicy, Format, Replies, Terms};
-use crate::duration;
+use super::bounds::{WAIT_MIN, span};
+use super::refer::{Target, target};
+use super::terms::{Backoff, BackoffPolicy, Classify, Format, OnQuota, Ordering, Replies, Terms};
+use crate::duration::{self, DURATION_MAX};
 use crate::problem::{At, Faults, Wrong};
 use crate::written::delivery as written;
 use crate::written::node::TextOrNumber;
@@ -20,32 +21,37 @@ pub(crate) const REPLIES: [(&str, Replies); 3] = [
     ("dapr", Replies::Dapr),
 ];
 
+/// What to write where an address is missing.
+pub(crate) const MISSING_ADDRESS: &str = "write an address such as uri: http://127.0.0.1:8081/";
+
 /// The words of a switch.
 pub(crate) const SWITCH: [(&str, bool); 2] = [("off", false), ("on", true)];
-
-/// The shortest waits and timeouts: anything shorter would be a hot loop.
-const WAIT_MIN: Duration = Duration::from_millis(1);
 
 /// What one resource says about deliveries. `None` where it is silent.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Delivery {
-    pub(crate) dead_letter: Option<Destination>,
-    retry: Option<u32>,
-    policy: Option<BackoffPolicy>,
-    delay: Option<Duration>,
-    max: Option<Duration>,
-    timeout: Option<Duration>,
-    retry_after_max: Option<Duration>,
-    format: Option<Format>,
+    pub(crate) dead_letter: Option<Target>,
+    pub(crate) retry: Option<u32>,
+    pub(crate) policy: Option<BackoffPolicy>,
+    pub(crate) delay: Option<Duration>,
+    pub(crate) max: Option<Duration>,
+    pub(crate) timeout: Option<Duration>,
+    pub(crate) retry_after_max: Option<Duration>,
+    pub(crate) format: Option<Format>,
     pub(crate) jitter: Option<bool>,
     pub(crate) replies: Option<Replies>,
     pub(crate) max_in_flight: Option<u32>,
+    pub(crate) event_age_max: Option<Duration>,
+    pub(crate) classify: Option<Classify>,
+    pub(crate) ordering: Option<Ordering>,
+    pub(crate) on_quota: Option<OnQuota>,
 }
 
 impl Delivery {
     /// Reads the fields, which stand at `at`, noting what is wrong.
     pub(crate) fn read(
         written: Option<&written::Delivery>,
+        namespace: &str,
         at: At<'_>,
         faults: &mut Faults,
     ) -> Delivery {
@@ -53,15 +59,7 @@ impl Delivery {
             return Delivery::default();
         };
         let mut duration_of = |name: &str, text: Option<&TextOrNumber>, least: Duration| {
-            let text = &text?.0;
-            let read = duration::parse(text).and_then(|value| match value {
-                value if value < least => {
-                    let cure = format!("it must be at least {}", duration::iso(least));
-                    Err(Wrong::new(format!("is {text}"), cure))
-                }
-                value => Ok(value),
-            });
-            faults.take(at.key(name), read)
+            span(at.key(name), text, least..=DURATION_MAX, faults)
         };
         let delay = duration_of("backoffDelay", written.backoff_delay.as_ref(), WAIT_MIN);
         let max = duration_of("backoffMax", written.backoff_max.as_ref(), WAIT_MIN);
@@ -85,7 +83,7 @@ impl Delivery {
             dead_letter: written
                 .dead_letter_sink
                 .as_ref()
-                .and_then(|sink| destination(sink, at.key("deadLetterSink"), faults)),
+                .and_then(|sink| target(sink, namespace, at.key("deadLetterSink"), faults)),
             retry: written
                 .retry
                 .and_then(|retry| faults.take(at.key("retry"), retries(retry))),
@@ -108,53 +106,38 @@ impl Delivery {
         }
     }
 
-    /// The terms of a trigger that says `self`, of a broker that says `broker`.
-    ///
-    /// `retry`, `backoffPolicy` and `backoffDelay`: the trigger's, gaps filled from the
-    /// broker, then the defaults; every other field alone the same way (contract §3).
-    pub(crate) fn terms(&self, broker: &Delivery) -> Terms {
-        let retry = self.retry.or(broker.retry);
+    /// The terms that `layers` come to, the one that wins first: a trigger's own, its policy's,
+    /// its broker's own, its broker's policy's. Each field is that of the first that says it, else
+    /// the default (contract §3).
+    pub(crate) fn terms(layers: &[&Delivery]) -> Terms {
+        fn first<T: Clone>(layers: &[&Delivery], of: fn(&Delivery) -> &Option<T>) -> Option<T> {
+            layers.iter().find_map(|layer| of(layer).clone())
+        }
+        let retry = first(layers, |layer| &layer.retry);
+        // Who wrote retry gets Knative's patience instead of the default age; an age that is
+        // written holds beside it (contract §2).
+        let event_age_max = first(layers, |layer| &layer.event_age_max)
+            .or_else(|| retry.is_none().then_some(Terms::EVENT_AGE_MAX));
         Terms {
             retry,
             backoff: Backoff {
-                policy: self.policy.or(broker.policy).unwrap_or_default(),
-                delay: self.delay.or(broker.delay).unwrap_or(Backoff::DELAY),
-                max: self.max.or(broker.max).unwrap_or(Backoff::MAX),
-                jitter: self.jitter.or(broker.jitter).unwrap_or(true),
+                policy: first(layers, |layer| &layer.policy).unwrap_or_default(),
+                delay: first(layers, |layer| &layer.delay).unwrap_or(Backoff::DELAY),
+                max: first(layers, |layer| &layer.max).unwrap_or(Backoff::MAX),
+                jitter: first(layers, |layer| &layer.jitter).unwrap_or(true),
             },
-            timeout: self.timeout.or(broker.timeout).unwrap_or(Terms::TIMEOUT),
-            retry_after_max: self
-                .retry_after_max
-                .or(broker.retry_after_max)
+            timeout: first(layers, |layer| &layer.timeout).unwrap_or(Terms::TIMEOUT),
+            retry_after_max: first(layers, |layer| &layer.retry_after_max)
                 .unwrap_or(Terms::RETRY_AFTER_MAX),
-            // Who wrote retry gets Knative's patience instead (contract §2).
-            event_age_max: retry.is_none().then_some(Terms::EVENT_AGE_MAX),
-            max_in_flight: self
-                .max_in_flight
-                .or(broker.max_in_flight)
+            event_age_max,
+            max_in_flight: first(layers, |layer| &layer.max_in_flight)
                 .unwrap_or(Terms::MAX_IN_FLIGHT),
-            replies: self.replies.or(broker.replies).unwrap_or_default(),
-            format: self.format.or(broker.format).unwrap_or_default(),
-            ..Terms::default()
-        }
-    }
-}
-
-/// An address that must be there.
-pub(crate) fn destination(
-    written: &written::Destination,
-    at: At<'_>,
-    faults: &mut Faults,
-) -> Option<Destination> {
-    match &written.uri {
-        Some(uri) => faults.take(at.key("uri"), Destination::parse(uri)),
-        None => {
-            faults.add(
-                at.key("uri"),
-                "is missing",
-                "write an address such as uri: http://127.0.0.1:8081/",
-            );
-            None
+            replies: first(layers, |layer| &layer.replies).unwrap_or_default(),
+            classify: first(layers, |layer| &layer.classify).unwrap_or_default(),
+            ordering: first(layers, |layer| &layer.ordering),
+            paused: false,
+            on_quota: first(layers, |layer| &layer.on_quota).unwrap_or_default(),
+            format: first(layers, |layer| &layer.format).unwrap_or_default(),
         }
     }
 }

@@ -164,6 +164,19 @@ impl Destination {
         Destination { sink, ..self }
     }
 
+    /// Stands for a Sink that isn't there; nothing is ever sent to it (RFC 6761 §6.4).
+    pub(crate) fn unresolved(name: SinkName) -> Destination {
+        let parts = Arc::new(Parts {
+            uri: format!("sink:{name}").into(),
+            host: "unresolved.invalid".into(),
+            port: 80,
+            authority: "unresolved.invalid".into(),
+            path_and_query: "/".into(),
+            key: DestinationKey(Arc::from("http://unresolved.invalid/")),
+        });
+        Destination { parts, sink: None }.of_sink(name, Arc::default())
+    }
+
     /// The Sink that names it.
     pub fn sink(&self) -> Option<&SinkName> {
         self.sink.as_deref().map(|named| &named.name)

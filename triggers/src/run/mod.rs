@@ -1,6 +1,7 @@
 //! What runs: resources with every value read, checked, defaulted and merged.
 
 pub mod annotations;
+mod bounds;
 pub mod broker;
 mod compile;
 mod delivery;
@@ -9,6 +10,11 @@ pub mod filter;
 pub mod health;
 pub mod lower;
 pub mod name;
+mod named;
 pub mod node;
+mod policy;
+pub mod refer;
+mod says;
+mod sink;
 pub mod terms;
 pub mod trigger;

@@ -4,11 +4,15 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::bounds::{span, whole};
+use super::broker::Dedup;
 use super::delivery::choice;
 use super::destination::Destination;
+use super::policy::DEDUP_ENTRIES_MAX;
+use crate::duration::{self, DURATION_MAX};
 use crate::problem::{At, Faults, Wrong};
+use crate::quantity;
 use crate::written::node as written;
-use crate::{duration, quantity};
 
 const MI: u64 = 1 << 20;
 const GI: u64 = 1 << 30;
@@ -18,6 +22,12 @@ const SEGMENT_PER_BATCH: u64 = 2;
 
 /// Recycling needs a segment that is written, one that is reclaimed, and two in between.
 const SEGMENTS_MIN: u64 = 4;
+
+/// Dead letters go no sooner than somebody could look at them.
+const DEAD_LETTERS_MIN: Duration = Duration::from_secs(60 * 60);
+
+/// Unclean exits that a poisoned event may cause at most before it is looked for.
+const QUARANTINE_MAX: u32 = 100;
 
 /// What a node runs with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -49,6 +59,8 @@ pub struct Storage {
     pub segment_bytes: u64,
     /// How long events that nobody is owed are kept for replay, at most. Default P7D.
     pub retention: Duration,
+    /// How long dead letters are kept, at most. Default P14D, at least PT1H.
+    pub retention_dead_letters: Duration,
 }
 
 /// What kind of log a node has.
@@ -85,6 +97,12 @@ pub struct Limits {
     pub in_flight: u32,
     /// Requests under way at once to one destination. Default 256.
     pub destination_in_flight: u32,
+    /// Unclean exits with the same deliveries under way after which they go one at a time, so that
+    /// the event that ends the process is found. Default 2; 0: never.
+    pub quarantine_after: u32,
+    /// Events that all brokers together remember so that none is delivered twice, at most.
+    /// Default 1,000,000.
+    pub dedup_entries: u32,
 }
 
 impl Default for Node {
@@ -109,6 +127,7 @@ impl Default for Storage {
             free_min: GI,
             segment_bytes: 64 * MI,
             retention: Duration::from_secs(7 * 24 * 60 * 60),
+            retention_dead_letters: Duration::from_secs(14 * 24 * 60 * 60),
         }
     }
 }
@@ -131,6 +150,8 @@ impl Default for Limits {
             hops: 32,
             in_flight: 4096,
             destination_in_flight: 256,
+            quarantine_after: 2,
+            dedup_entries: Dedup::ENTRIES_MAX,
         }
     }
 }
@@ -229,10 +250,7 @@ fn storage(written: &written::Storage, at: At<'_>, faults: &mut Faults) -> Stora
         );
     }
     let retention_at = at.key("retention");
-    let retention = written
-        .retention
-        .as_ref()
-        .and_then(|retention| retention.events.as_ref());
+    let retention = written.retention.clone().unwrap_or_default();
     let path = match written.path.as_deref() {
         Some("") => {
             faults.add(
@@ -262,8 +280,16 @@ fn storage(written: &written::Storage, at: At<'_>, faults: &mut Faults) -> Stora
         free_min,
         segment_bytes,
         retention: retention
+            .events
             .and_then(|text| faults.take(retention_at.key("events"), duration::parse(&text.0)))
             .unwrap_or(default.retention),
+        retention_dead_letters: span(
+            retention_at.key("deadLetters"),
+            retention.dead_letters.as_ref(),
+            DEAD_LETTERS_MIN..=DURATION_MAX,
+            faults,
+        )
+        .unwrap_or(default.retention_dead_letters),
     }
 }
 
@@ -287,20 +313,8 @@ fn limits(written: &written::Limits, at: At<'_>, faults: &mut Faults) -> Limits 
         faults,
     )
     .unwrap_or(batch_default);
-    let mut number = |name: &str, written: Option<i64>, most: u32, default: u32| {
-        let Some(written) = written else {
-            return default;
-        };
-        let read = u32::try_from(written)
-            .ok()
-            .filter(|number| (1..=most).contains(number))
-            .ok_or_else(|| {
-                Wrong::new(
-                    format!("is {written}"),
-                    format!("it must be a whole number from 1 to {most}"),
-                )
-            });
-        faults.take(at.key(name), read).unwrap_or(default)
+    let mut number = |name: &str, written: Option<i64>, range, default: u32| {
+        whole(at.key(name), written, range, faults).unwrap_or(default)
     };
     Limits {
         event_bytes,
@@ -308,16 +322,28 @@ fn limits(written: &written::Limits, at: At<'_>, faults: &mut Faults) -> Limits 
         batch_events: number(
             "batchEvents",
             written.batch_events,
-            10_000,
+            1..=10_000,
             default.batch_events,
         ),
-        hops: number("hops", written.hops, 255, default.hops),
-        in_flight: number("inFlight", written.in_flight, 65_536, default.in_flight),
+        hops: number("hops", written.hops, 1..=255, default.hops),
+        in_flight: number("inFlight", written.in_flight, 1..=65_536, default.in_flight),
         destination_in_flight: number(
             "destinationInFlight",
             written.destination_in_flight,
-            65_536,
+            1..=65_536,
             default.destination_in_flight,
+        ),
+        quarantine_after: number(
+            "quarantineAfter",
+            written.quarantine_after,
+            0..=QUARANTINE_MAX,
+            default.quarantine_after,
+        ),
+        dedup_entries: number(
+            "dedupEntries",
+            written.dedup_entries,
+            1..=DEDUP_ENTRIES_MAX,
+            default.dedup_entries,
         ),
     }
 }

@@ -34,12 +34,18 @@ pub enum Start {
     At(u64),
 }
 
-/// Why a good trigger gets no events.
+/// Why a good trigger gets no events. It becomes ready when what it names appears. Where it isn't
+/// known where to or on what terms, what it is owed already waits as if it were paused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NotReady {
-    /// Its broker isn't declared, and only `default` exists without being declared. It becomes
-    /// ready when the broker appears.
+    /// Its broker isn't declared, and only `default` exists without being declared.
     BrokerDoesNotExist,
+    /// No DeliveryPolicy has the name that it or its broker gives.
+    PolicyDoesNotExist,
+    /// No Sink has the name that its subscriber gives.
+    SubscriberDoesNotExist,
+    /// No Sink has the name that its dead letter sink, or its broker's, gives.
+    DeadLetterSinkDoesNotExist,
 }
 
 impl NotReady {
@@ -47,6 +53,9 @@ impl NotReady {
     pub fn reason(self) -> &'static str {
         match self {
             NotReady::BrokerDoesNotExist => "BrokerDoesNotExist",
+            NotReady::PolicyDoesNotExist => "PolicyDoesNotExist",
+            NotReady::SubscriberDoesNotExist => "SubscriberDoesNotExist",
+            NotReady::DeadLetterSinkDoesNotExist => "DeadLetterSinkDoesNotExist",
         }
     }
 }

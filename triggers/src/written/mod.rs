@@ -1,4 +1,4 @@
-//! Resources as a person wrote them: Broker, Trigger and Node.
+//! Resources as a person wrote them: Broker, Trigger, DeliveryPolicy, Sink and Node.
 //!
 //! Every field may be missing or wrong; nothing is defaulted, no text is a duration yet. Only
 //! fields that this version acts on exist: any other is refused, so that nobody believes in a
@@ -10,7 +10,9 @@
 pub mod delivery;
 pub mod filter;
 pub mod node;
+pub mod policy;
 pub(crate) mod read;
+pub mod sink;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -24,7 +26,7 @@ use filter::{Filter, LegacyFilter};
 
 /// `apiVersion` of Broker and Trigger.
 pub const EVENTING_V1: &str = "eventing.knative.dev/v1";
-/// `apiVersion` of our own kinds.
+/// `apiVersion` of our own kinds: DeliveryPolicy, Sink and Node.
 pub const WEFT_V1ALPHA1: &str = "weft.dev/v1alpha1";
 
 /// The kinds that this version runs.
@@ -33,22 +35,35 @@ pub enum Kind {
     Node,
     Broker,
     Trigger,
+    DeliveryPolicy,
+    Sink,
 }
 
 impl Kind {
+    /// All of them, in the order in which a reader meets them.
+    pub const ALL: [Kind; 5] = [
+        Kind::Broker,
+        Kind::Trigger,
+        Kind::DeliveryPolicy,
+        Kind::Sink,
+        Kind::Node,
+    ];
+
     /// The kind's name as written in YAML.
     pub fn name(self) -> &'static str {
         match self {
             Kind::Node => "Node",
             Kind::Broker => "Broker",
             Kind::Trigger => "Trigger",
+            Kind::DeliveryPolicy => "DeliveryPolicy",
+            Kind::Sink => "Sink",
         }
     }
 
     /// The `apiVersion` that belongs to the kind.
     pub fn api_version(self) -> &'static str {
         match self {
-            Kind::Node => WEFT_V1ALPHA1,
+            Kind::Node | Kind::DeliveryPolicy | Kind::Sink => WEFT_V1ALPHA1,
             Kind::Broker | Kind::Trigger => EVENTING_V1,
         }
     }
@@ -111,6 +126,8 @@ pub enum Spec {
     Broker(BrokerSpec),
     Trigger(TriggerSpec),
     Node(node::NodeSpec),
+    DeliveryPolicy(policy::DeliveryPolicySpec),
+    Sink(sink::SinkSpec),
 }
 
 /// A Broker's `spec`.
@@ -158,6 +175,8 @@ impl Resource {
             Spec::Broker(_) => Kind::Broker,
             Spec::Trigger(_) => Kind::Trigger,
             Spec::Node(_) => Kind::Node,
+            Spec::DeliveryPolicy(_) => Kind::DeliveryPolicy,
+            Spec::Sink(_) => Kind::Sink,
         }
     }
 
@@ -177,6 +196,8 @@ impl Resource {
             Spec::Broker(spec) => self.canonical_with(spec),
             Spec::Trigger(spec) => self.canonical_with(spec),
             Spec::Node(spec) => self.canonical_with(spec),
+            Spec::DeliveryPolicy(spec) => self.canonical_with(spec),
+            Spec::Sink(spec) => self.canonical_with(spec),
         }
     }
 
@@ -231,6 +252,14 @@ impl Resource {
             (WEFT_V1ALPHA1, "Node") => {
                 let (metadata, spec) = body(text)?;
                 (metadata, Spec::Node(spec.unwrap_or_default()))
+            }
+            (WEFT_V1ALPHA1, "DeliveryPolicy") => {
+                let (metadata, spec) = body(text)?;
+                (metadata, Spec::DeliveryPolicy(spec.unwrap_or_default()))
+            }
+            (WEFT_V1ALPHA1, "Sink") => {
+                let (metadata, spec) = body(text)?;
+                (metadata, Spec::Sink(spec.unwrap_or_default()))
             }
             _ => {
                 let Head { api_version, kind } = head;
@@ -329,9 +358,6 @@ pub(crate) fn misplaced(
         return Some(("is in the wrong place", cure.into()));
     }
     let cure = match field {
-        "ref" if beside("uri") => {
-            "without Kubernetes nothing resolves it: write the address, such as uri: http://127.0.0.1:8081/"
-        }
         "CACerts" | "audience" if beside("uri") => {
             "remove it: TLS and identity come with a later version"
         }

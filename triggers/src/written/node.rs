@@ -3,7 +3,7 @@
 
 use serde::{Deserialize, Serialize};
 
-pub use crate::yaml::decode::TextOrNumber;
+pub use crate::yaml::decode::{Decimal, TextOrNumber};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
@@ -51,6 +51,8 @@ pub struct Storage {
 pub struct Retention {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub events: Option<TextOrNumber>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dead_letters: Option<TextOrNumber>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -77,4 +79,8 @@ pub struct Limits {
     pub in_flight: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub destination_in_flight: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quarantine_after: Option<i64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dedup_entries: Option<i64>,
 }

@@ -25,12 +25,10 @@ pub(crate) enum Doc {
     Foreign,
 }
 
-const KINDS: &str = "this version runs Broker, Trigger and Node";
+const KINDS: &str = "this version runs Broker, Trigger, DeliveryPolicy, Sink and Node";
 
 /// Kinds of ours and Knative's that exist, or will, but not in this version.
-const LATER: [(&str, &str); 6] = [
-    (WEFT_V1ALPHA1, "DeliveryPolicy"),
-    (WEFT_V1ALPHA1, "Sink"),
+const LATER: [(&str, &str); 4] = [
     (WEFT_V1ALPHA1, "Source"),
     (WEFT_V1ALPHA1, "Link"),
     ("eventing.knative.dev/v1alpha1", "EventPolicy"),
@@ -117,6 +115,8 @@ impl Reader<'_> {
             Kind::Broker => self.body(root, Spec::Broker),
             Kind::Trigger => self.body(root, Spec::Trigger),
             Kind::Node => self.body(root, Spec::Node),
+            Kind::DeliveryPolicy => self.body(root, Spec::DeliveryPolicy),
+            Kind::Sink => self.body(root, Spec::Sink),
         };
         match resource {
             Some(resource) if !flawed => Doc::Good(Box::new(resource)),
@@ -131,10 +131,8 @@ impl Reader<'_> {
         let (api_version, kind) = match (field("apiVersion"), field("kind")) {
             (Some(api_version), Some(kind)) => (api_version, kind),
             (None, Some(kind)) => {
-                let cure = match kind {
-                    "Node" => format!("write apiVersion: {WEFT_V1ALPHA1}"),
-                    _ => format!("write apiVersion: {EVENTING_V1}"),
-                };
+                let version = named(kind).map_or(EVENTING_V1, Kind::api_version);
+                let cure = format!("write apiVersion: {version}");
                 self.problem(start, "apiVersion is missing", cure);
                 return Err(Doc::Bad(None));
             }
@@ -142,18 +140,12 @@ impl Reader<'_> {
                 self.problem(
                     start,
                     "kind is missing",
-                    "write kind: Trigger, kind: Broker or kind: Node",
+                    "write kind: Trigger, Broker, DeliveryPolicy, Sink or Node",
                 );
                 return Err(Doc::Bad(None));
             }
         };
-        let known = match kind {
-            "Broker" => Some(Kind::Broker),
-            "Trigger" => Some(Kind::Trigger),
-            "Node" => Some(Kind::Node),
-            _ => None,
-        };
-        match known {
+        match named(kind) {
             Some(kind) if kind.api_version() == api_version => return Ok(kind),
             Some(kind) => {
                 let found = format!("apiVersion is {api_version:?}");
@@ -172,14 +164,15 @@ impl Reader<'_> {
         }
         let ours = api_version.contains("knative.dev/") || api_version.starts_with("weft.dev/");
         let found = format!("kind is {kind:?} of {api_version:?}");
-        let cure = match nearest(kind, &["Broker", "Trigger", "Node"]) {
+        let meant = nearest(kind, &Kind::ALL.map(Kind::name));
+        let cure = match meant {
             Some(meant) => format!("did you mean {meant}?"),
             None if ours => KINDS.to_owned(),
             None => format!("move it out of this folder: {KINDS}"),
         };
         self.problem(at("kind"), found, cure);
         // A misspelt kind is one of ours whose identity isn't known.
-        Err(if nearest(kind, &["Broker", "Trigger", "Node"]).is_some() {
+        Err(if meant.is_some() {
             Doc::Bad(None)
         } else {
             Doc::Foreign
@@ -229,6 +222,11 @@ impl Reader<'_> {
         }
         (reported == 0 && faults.0.is_empty()).then_some(resource)
     }
+}
+
+/// The kind of that name.
+fn named(name: &str) -> Option<Kind> {
+    Kind::ALL.into_iter().find(|kind| kind.name() == name)
 }
 
 fn check_name(metadata: &RawMetadata, faults: &mut Faults) {

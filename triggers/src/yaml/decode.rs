@@ -244,6 +244,38 @@ impl<'de> Deserializer<'de> for &'de Node {
         }
     }
 
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        let found = || format!("is {}", describe(self));
+        match &self.value {
+            Value::Scalar { text, plain: true } => match scalar(text) {
+                Plain::Integer(value) => visitor.visit_i64(value),
+                Plain::Float(value) => visitor.visit_f64(value),
+                _ => Err(Error::new(found(), "it must be a number")),
+            },
+            Value::Scalar { text, .. } if text.parse::<f64>().is_ok() => Err(Error::new(
+                found(),
+                format!("it must be a number: write {text} without quotes"),
+            )),
+            _ => Err(Error::new(found(), "it must be a number")),
+        }
+    }
+
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+        match &self.value {
+            Value::Scalar { text, plain: true } => match scalar(text) {
+                Plain::Bool(value) => visitor.visit_bool(value),
+                _ => Err(Error::new(
+                    format!("is {}", describe(self)),
+                    "write true or false",
+                )),
+            },
+            _ => Err(Error::new(
+                format!("is {}", describe(self)),
+                "write true or false, without quotes",
+            )),
+        }
+    }
+
     fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
         match &self.value {
             Value::Struck => visitor.visit_none(),
@@ -313,7 +345,7 @@ impl<'de> Deserializer<'de> for &'de Node {
     }
 
     serde::forward_to_deserialize_any! {
-        bool i8 i16 i32 i128 u8 u16 u32 u64 u128 f32 f64 char bytes byte_buf
+        i8 i16 i32 i128 u8 u16 u32 u64 u128 f32 char bytes byte_buf
         unit unit_struct tuple tuple_struct enum identifier
     }
 }
@@ -402,5 +434,24 @@ impl<'de> Deserialize<'de> for TextOrNumber {
         }
 
         deserializer.deserialize_any(Either)
+    }
+}
+
+/// A number with a fraction, as written. Two are equal when their bits are.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+#[serde(transparent)]
+pub struct Decimal(pub f64);
+
+impl PartialEq for Decimal {
+    fn eq(&self, other: &Decimal) -> bool {
+        self.0.to_bits() == other.0.to_bits()
+    }
+}
+
+impl Eq for Decimal {}
+
+impl<'de> Deserialize<'de> for Decimal {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        f64::deserialize(deserializer).map(Decimal)
     }
 }

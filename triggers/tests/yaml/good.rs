@@ -157,34 +157,37 @@ fn every_field_survives_the_log() {
     }
     let (lowered, _) = lower(&change.put.iter().map(|put| &**put).collect::<Vec<_>>());
     expect![[r#"
-            Node {
-                ingress: 0.0.0.0:8080,
-                admin: 127.0.0.1:8090,
-                storage: Storage {
-                    kind: Memory,
-                    path: "/x",
-                    bytes_max: 1073741824,
-                    free_min: 0,
-                    segment_bytes: 16777216,
-                    retention: 86400s,
-                },
-                telemetry: Telemetry {
-                    otlp_endpoint: Some(
-                        "http://c:4318/",
-                    ),
-                    service_name: "x",
-                },
-                limits: Limits {
-                    event_bytes: 65536,
-                    batch_bytes: 1048576,
-                    batch_events: 10,
-                    hops: 3,
-                    in_flight: 9,
-                    destination_in_flight: 4,
-                },
-                shutdown_grace: 1s,
-            }
-        "#]]
+        Node {
+            ingress: 0.0.0.0:8080,
+            admin: 127.0.0.1:8090,
+            storage: Storage {
+                kind: Memory,
+                path: "/x",
+                bytes_max: 1073741824,
+                free_min: 0,
+                segment_bytes: 16777216,
+                retention: 86400s,
+                retention_dead_letters: 1209600s,
+            },
+            telemetry: Telemetry {
+                otlp_endpoint: Some(
+                    "http://c:4318/",
+                ),
+                service_name: "x",
+            },
+            limits: Limits {
+                event_bytes: 65536,
+                batch_bytes: 1048576,
+                batch_events: 10,
+                hops: 3,
+                in_flight: 9,
+                destination_in_flight: 4,
+                quarantine_after: 2,
+                dedup_entries: 1000000,
+            },
+            shutdown_grace: 1s,
+        }
+    "#]]
     .assert_debug_eq(&lowered.node);
 }
 

@@ -4,6 +4,7 @@
 mod catalog;
 mod good;
 mod mistakes;
+mod policies;
 
 use std::sync::Arc;
 

@@ -100,9 +100,9 @@ fn documents_of_the_wrong_kind() {
     );
     check(
         "apiVersion: eventing.knative.dev/v1\n",
-        expect![[
-            r#"a.yaml:1:1  kind is missing, write kind: Trigger, kind: Broker or kind: Node"#
-        ]],
+        expect![
+            "a.yaml:1:1  kind is missing, write kind: Trigger, Broker, DeliveryPolicy, Sink or Node"
+        ],
     );
     check(
         "apiVersion: eventing.knative.dev/v1beta1\nkind: Trigger\nmetadata: {name: a}\n",
@@ -117,21 +117,21 @@ fn documents_of_the_wrong_kind() {
         ]],
     );
     check(
-        "apiVersion: weft.dev/v1alpha1\nkind: DeliveryPolicy\n",
-        expect![[
-            r#"a.yaml:2:7  kind DeliveryPolicy is not supported by this version, remove it: this version runs Broker, Trigger and Node"#
-        ]],
+        "apiVersion: weft.dev/v1alpha1\nkind: Source\n",
+        expect![
+            "a.yaml:2:7  kind Source is not supported by this version, remove it: this version runs Broker, Trigger, DeliveryPolicy, Sink and Node"
+        ],
     );
     check(
         "apiVersion: eventing.knative.dev/v1alpha1\nkind: EventPolicy\n",
-        expect![[
-            r#"a.yaml:2:7  kind EventPolicy is not supported by this version, remove it: this version runs Broker, Trigger and Node"#
-        ]],
+        expect![
+            "a.yaml:2:7  kind EventPolicy is not supported by this version, remove it: this version runs Broker, Trigger, DeliveryPolicy, Sink and Node"
+        ],
     );
     check(
         "apiVersion: apps/v1\nkind: Deployment\nmetadata: {name: a}\n",
         expect![[
-            r#"a.yaml:2:7  kind is "Deployment" of "apps/v1", move it out of this folder: this version runs Broker, Trigger and Node"#
+            r#"a.yaml:2:7  kind is "Deployment" of "apps/v1", move it out of this folder: this version runs Broker, Trigger, DeliveryPolicy, Sink and Node"#
         ]],
     );
     check(
@@ -200,7 +200,7 @@ fn annotations_of_ours() {
              weft.dev/dedup-window: 10m\n    weft.dev/paused: \"true\"\n    weft.dev/start: latest\n",
         expect![[r#"
             a.yaml:6:28  metadata.annotations."weft.dev/dedup-window" is "10m", write an ISO 8601 duration such as PT10M
-            a.yaml:7:22  metadata.annotations."weft.dev/paused" means nothing here, it belongs on a Trigger
+            a.yaml:7:22  metadata.annotations."weft.dev/paused" means nothing here, it belongs on a Trigger or Sink
             a.yaml:8:21  metadata.annotations."weft.dev/start" means nothing here, it belongs on a Trigger"#]],
     );
 }

@@ -118,6 +118,8 @@ impl Settings {
             in_flight_max: (limits.in_flight as usize).div_ceil(self.workers),
             destination_in_flight_max: limits.destination_in_flight,
             hops_max: u8::try_from(limits.hops).unwrap_or(u8::MAX),
+            quarantine_after: limits.quarantine_after,
+            dedup_entries_max: limits.dedup_entries,
             ..broker::Limits::default()
         }
     }
