@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 mod bad_days;
 mod crash;
+mod ordering;
 mod quickstart;
 mod reload;
 mod stop;

@@ -7,6 +7,7 @@ mod crash;
 mod dead_letters;
 mod dedup;
 mod fairness;
+mod ordering;
 mod outcomes;
 mod pause;
 mod replies;
