@@ -10,6 +10,7 @@ mod fairness;
 mod ordering;
 mod outcomes;
 mod pause;
+mod policies;
 mod replies;
 mod restart;
 mod storage;

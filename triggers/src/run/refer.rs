@@ -41,7 +41,7 @@ pub(crate) fn target(
             None
         }
         (None, None) => {
-            faults.add(at.key("uri"), "is missing", MISSING_ADDRESS);
+            faults.add(at, "has no uri", MISSING_ADDRESS);
             None
         }
     }

@@ -106,6 +106,13 @@ impl de::Error for Error {
     }
 
     fn invalid_type(found: de::Unexpected<'_>, expected: &dyn de::Expected) -> Error {
+        let found = match found {
+            de::Unexpected::Seq => "a list".to_owned(),
+            de::Unexpected::Map => "a map of fields".to_owned(),
+            de::Unexpected::Signed(number) => format!("the number {number}"),
+            de::Unexpected::Float(number) => format!("the number {number}"),
+            other => other.to_string(),
+        };
         Error::new(format!("is {found}"), format!("it must be {expected}"))
     }
 

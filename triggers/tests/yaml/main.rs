@@ -5,6 +5,7 @@ mod catalog;
 mod good;
 mod mistakes;
 mod policies;
+mod sinks;
 
 use std::sync::Arc;
 
