@@ -12,9 +12,11 @@ use base64::engine::general_purpose::STANDARD;
 use journal::{Offset, Reader, WallTime};
 use triggers::TriggerName;
 
+use crate::letter_query::{From, Page, Query, READ_MAX};
 use crate::log::Log;
 use crate::records::dead::Dead;
 use crate::records::envelope::Envelope;
+use crate::records::redriven::{Action, Redriven};
 use crate::records::{Cause, DEAD, EVENT, Number};
 
 /// `knativeerrordata` has at most 1,024 characters: 768 bytes before base64 (contract §3).
@@ -35,6 +37,19 @@ pub struct Row {
     pub cause: Cause,
     /// When it came here.
     pub at: WallTime,
+    /// Whether it still waits for somebody.
+    pub state: State,
+}
+
+/// What has become of a dead letter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It waits for somebody to redrive or discard it.
+    Kept,
+    /// A new delivery of its event began then.
+    Redriven(WallTime),
+    /// Somebody said then that it isn't needed.
+    Discarded(WallTime),
 }
 
 /// The index: rows by id.
@@ -65,24 +80,32 @@ impl Letters {
                 trigger,
                 cause,
                 at,
+                state: State::Kept,
             },
         );
+    }
+
+    /// Marks what was done with a letter. Returns its event's offset when the letter needs that no
+    /// more and did before.
+    pub(crate) fn mark(&mut self, redriven: &Redriven) -> Option<Offset> {
+        let row = self.rows.get_mut(&redriven.letter)?;
+        let was_kept = row.state == State::Kept;
+        row.state = match redriven.action {
+            Action::Again { .. } => State::Redriven(redriven.at),
+            Action::Discarded => State::Discarded(redriven.at),
+            Action::PayloadDiscarded => row.state,
+        };
+        (was_kept && row.state != State::Kept).then_some(row.event)
     }
 
     pub(crate) fn rows(&self) -> impl Iterator<Item = &Row> {
         self.rows.values()
     }
-}
 
-/// Which letters to list.
-#[derive(Debug, Clone)]
-pub struct Query {
-    /// Only this trigger's.
-    pub trigger: Option<TriggerName>,
-    /// Only those older than this one; for the next page.
-    pub before: Option<Offset>,
-    /// At most this many.
-    pub limit: usize,
+    /// Those that wait for somebody.
+    pub(crate) fn kept(&self) -> impl Iterator<Item = &Row> {
+        self.rows().filter(|row| row.state == State::Kept)
+    }
 }
 
 /// A dead letter with all that is kept of it.
@@ -90,6 +113,8 @@ pub struct Query {
 pub struct Letter {
     /// The Dead record's offset.
     pub id: Offset,
+    /// What has become of it.
+    pub state: State,
     /// The trigger, the cause, the attempts.
     pub dead: Dead,
     /// The event; what keeps it from being read, if damage does.
@@ -108,56 +133,94 @@ impl DeadLetters {
         Self { letters, log }
     }
 
-    /// How many are kept.
+    /// How many wait for somebody.
     pub fn count(&self) -> usize {
-        self.locked(|letters| letters.rows.len())
+        self.locked(|letters| letters.kept().count())
     }
 
-    /// How many are kept of each trigger, those of deleted ones too.
+    /// How many wait for somebody of each trigger, those of deleted ones too.
     pub fn count_by_trigger(&self) -> BTreeMap<Number, u64> {
         self.locked(|letters| {
             let mut counts = BTreeMap::new();
             letters
-                .rows()
+                .kept()
                 .for_each(|row| *counts.entry(row.number).or_default() += 1);
             counts
         })
     }
 
-    /// The newest letters first, without reading the log.
-    pub fn rows(&self, query: &Query) -> Vec<Row> {
-        let end = query.before.unwrap_or(Offset(u64::MAX));
-        let wanted = |row: &&Row| {
-            query
-                .trigger
-                .as_ref()
-                .is_none_or(|name| row.trigger == *name)
-        };
+    /// How many are in each state: kept, redriven, discarded.
+    pub fn count_by_state(&self) -> [u64; 3] {
         self.locked(|letters| {
-            let newest_first = letters.rows.range(..end).rev().map(|(_, row)| row);
-            newest_first
-                .filter(wanted)
-                .take(query.limit)
-                .cloned()
-                .collect()
+            let mut counts = [0; 3];
+            for row in letters.rows() {
+                counts[match row.state {
+                    State::Kept => 0,
+                    State::Redriven(_) => 1,
+                    State::Discarded(_) => 2,
+                }] += 1;
+            }
+            counts
         })
     }
 
-    /// The newest letters first. Reads the log: not for an engine's thread with a long list.
-    pub fn list(&self, query: &Query) -> Vec<Letter> {
+    /// What the index knows of a letter.
+    pub fn row(&self, id: Offset) -> Option<Row> {
+        self.locked(|letters| letters.rows.get(&id).cloned())
+    }
+
+    /// Behind the newest letter.
+    pub fn end(&self) -> Offset {
+        let last = self.locked(|letters| letters.rows.keys().next_back().copied());
+        last.map_or(Offset(0), |last| Offset(last.0 + 1))
+    }
+
+    /// Rows that may be wanted, at most `limit`, without reading the log.
+    pub fn rows(&self, query: &Query, from: From, limit: usize) -> Vec<Row> {
+        self.locked(|letters| {
+            let wanted = |row: &&Row| query.wants_row(row);
+            match from {
+                From::NewestBefore(before) => {
+                    let rows = letters.rows.range(..before).rev().map(|(_, row)| row);
+                    rows.filter(wanted).take(limit).cloned().collect()
+                }
+                From::Oldest(from) => {
+                    let rows = letters.rows.range(from..).map(|(_, row)| row);
+                    rows.filter(wanted).take(limit).cloned().collect()
+                }
+            }
+        })
+    }
+
+    /// Letters that are wanted, at most `limit`. Reads the log, at most [`READ_MAX`] letters of it:
+    /// not for an engine's thread with a long list.
+    pub fn page(&self, query: &Query, from: From, limit: usize) -> Page {
+        let mut page = Page::default();
         let mut reader = self.log.journal().reader();
-        let rows = self.rows(query);
-        rows.iter()
-            .filter_map(|row| read_letter(&mut reader, row.id).ok())
-            .collect()
+        let budget = if query.reads() { READ_MAX } else { limit };
+        let rows = self.rows(query, from, budget + 1);
+        for row in rows {
+            if page.letters.len() == limit || page.read == budget {
+                page.next = Some(match from {
+                    From::NewestBefore(_) => Offset(row.id.0 + 1),
+                    From::Oldest(_) => row.id,
+                });
+                break;
+            }
+            page.read += 1;
+            match read_letter(&mut reader, &row) {
+                Ok(letter) if query.wants(&letter) => page.letters.push(letter),
+                Ok(_) => {}
+                Err(why) => tracing::error!(why, id = row.id.0, "a dead letter can't be read"),
+            }
+        }
+        page
     }
 
     /// One letter; `None` when there is none of that id.
     pub fn show(&self, id: Offset) -> Option<Letter> {
-        if !self.locked(|letters| letters.rows.contains_key(&id)) {
-            return None;
-        }
-        read_letter(&mut self.log.journal().reader(), id).ok()
+        let row = self.row(id)?;
+        read_letter(&mut self.log.journal().reader(), &row).ok()
     }
 
     fn locked<T>(&self, look: impl FnOnce(&Letters) -> T) -> T {
@@ -165,10 +228,15 @@ impl DeadLetters {
     }
 }
 
-fn read_letter(reader: &mut Reader, id: Offset) -> Result<Letter, String> {
-    let dead = read_dead(reader, id)?;
+fn read_letter(reader: &mut Reader, row: &Row) -> Result<Letter, String> {
+    let dead = read_dead(reader, row.id)?;
     let event = read_event(reader, dead.offset);
-    Ok(Letter { id, dead, event })
+    Ok(Letter {
+        id: row.id,
+        state: row.state,
+        dead,
+        event,
+    })
 }
 
 /// Reads the Dead record at `offset`.

@@ -18,12 +18,14 @@ use crate::dead_letters::DeadLetters;
 use crate::dedup::Dedup;
 use crate::fold::{self, OpenError};
 use crate::ingress::Ingress;
+use crate::jobs::{Job, Jobs, TooMany};
 use crate::lane::Tally;
 use crate::limits::Limits;
 use crate::log::{Log, Stopped};
 use crate::pausing::Pausing;
 use crate::records::trigger_set::Kind;
 use crate::records::{FORWARD, MARK, Number, Outcome, VERSION};
+use crate::redrive;
 use crate::registrar::Registrar;
 use crate::registry::Applied;
 use crate::report::{
@@ -96,6 +98,7 @@ pub struct Engine {
     dead_letters: DeadLetters,
     pub(crate) router: mpsc::Sender<ToRouter>,
     pub(crate) workers: Vec<mpsc::Sender<ToWorker>>,
+    jobs: Jobs,
 }
 
 /// The engine has ended, or its log has stopped.
@@ -187,6 +190,7 @@ impl Engine {
             dead_letters,
             router: router_asked,
             workers: peers,
+            jobs: Jobs::default(),
         };
         Ok(Opened {
             engine,
@@ -327,6 +331,8 @@ impl Engine {
                         }),
                     });
                 }
+                // Its job says how it goes.
+                Kind::AdHoc => {}
             }
         }
         brokers.sort_by(|a, b| a.name.cmp(&b.name));
@@ -348,6 +354,33 @@ impl Engine {
     /// The dead letters.
     pub fn dead_letters(&self) -> &DeadLetters {
         &self.dead_letters
+    }
+
+    /// The jobs: redrives, discards, replays.
+    pub fn jobs(&self) -> &Jobs {
+        &self.jobs
+    }
+
+    /// Begins to redrive or discard dead letters. What is returned must be run, anywhere; the job
+    /// says how far it is.
+    ///
+    /// # Errors
+    ///
+    /// [`TooMany`] jobs are at work.
+    pub fn redrive(
+        &self,
+        asked: redrive::Asked,
+    ) -> Result<(Arc<Job>, impl Future<Output = ()> + Send + use<>), TooMany> {
+        let now = self.log.clock().wall();
+        let job = self.jobs.begin(asked.what.word(), asked.dry_run, now)?;
+        let parts = redrive::Parts {
+            log: self.log.clone(),
+            letters: self.dead_letters.clone(),
+            registrar: Arc::clone(&self.registrar),
+            router: self.router.clone(),
+        };
+        let run = redrive::run(parts, asked, Arc::clone(&job));
+        Ok((job, run))
     }
 
     /// The journal under the engine, for its facts and statistics.
@@ -417,7 +450,7 @@ fn found(folded: &fold::Fold) -> Found {
     Found {
         owed: folded.owed.len(),
         parked: folded.parked.len() as u64,
-        dead_letters: folded.letters.rows().count() as u64,
+        dead_letters: folded.letters.kept().count() as u64,
         brokers: kind(Kind::Broker) as u64,
         triggers: kind(Kind::Trigger) as u64,
         lost: folded.lost.clone(),

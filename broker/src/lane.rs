@@ -8,9 +8,10 @@
 use std::collections::VecDeque;
 use std::sync::Arc;
 
-use journal::Offset;
+use journal::{Offset, WallTime};
 use triggers::{BrokerName, Destination, Ordering, Terms, TriggerName};
 
+use crate::again::AgainList;
 use crate::keys::Keys;
 use crate::owed::OwedList;
 use crate::pauses::Pauses;
@@ -64,6 +65,9 @@ pub struct Delivery {
     pub offset: Offset,
     /// The attempts already made; boxed, since most deliveries need only one.
     pub history: Option<Box<Vec<Attempt>>>,
+    /// When it was owed again, by redrive or replay: its age counts from then, not from the event's
+    /// arrival.
+    pub since: Option<WallTime>,
 }
 
 impl Delivery {
@@ -72,6 +76,15 @@ impl Delivery {
         Self {
             offset,
             history: None,
+            since: None,
+        }
+    }
+
+    /// A new delivery of something that was owed before.
+    pub fn again(offset: Offset, since: WallTime) -> Self {
+        Self {
+            since: Some(since),
+            ..Self::first(offset)
         }
     }
 
@@ -127,6 +140,8 @@ pub struct Lane {
     /// Its destination's slot in the worker.
     pub(crate) destination: u32,
     pub(crate) owed: OwedList,
+    /// What it is owed again; `None` mostly.
+    pub(crate) again: Option<Box<AgainList>>,
     pub(crate) due: VecDeque<Delivery>,
     /// How many the worker has sent and not heard of.
     pub in_flight: u32,
@@ -159,6 +174,7 @@ impl Lane {
             facts,
             destination,
             owed: OwedList::default(),
+            again: None,
             due: VecDeque::new(),
             in_flight: 0,
             parked: 0,
@@ -181,7 +197,9 @@ impl Lane {
             return Turn::Ready;
         }
         let holds_all = keys.is_some_and(Keys::is_full);
-        let takes_new = !self.owed.is_empty() && self.parked < parked_max && !holds_all;
+        let again_waits = self.again.as_ref().is_some_and(|again| again.waits());
+        let waits = !self.owed.is_empty() || again_waits;
+        let takes_new = waits && self.parked < parked_max && !holds_all;
         if takes_new || !self.due.is_empty() {
             Turn::Ready
         } else {
@@ -189,20 +207,59 @@ impl Lane {
         }
     }
 
-    /// Takes the next delivery: one that is due before one that is new.
+    /// Takes the next delivery: one that is due before one that is new, and those before one that
+    /// is owed again, but for every [`crate::again::TURN_SHARE`]th.
     pub fn take(&mut self) -> Option<Delivery> {
         let delivery = match self.due.pop_front() {
-            Some(due) => due,
-            None => Delivery::first(self.owed.pop()?),
+            Some(due) => self.remembered(due),
+            None => match self.take_again() {
+                Some(again) => again,
+                None => Delivery::first(self.owed.pop()?),
+            },
         };
         self.in_flight += 1;
         Some(delivery)
     }
 
+    fn take_again(&mut self) -> Option<Delivery> {
+        let again = self.again.as_mut()?;
+        let taken = again.take(!self.owed.is_empty());
+        if again.is_empty() {
+            self.again = None;
+        }
+        taken
+    }
+
+    /// What was held behind its key comes back as an offset: with when it was owed again.
+    fn remembered(&mut self, due: Delivery) -> Delivery {
+        let Some(again) = &mut self.again else {
+            return due;
+        };
+        let since = due.since.or_else(|| again.let_go(due.offset));
+        if again.is_empty() {
+            self.again = None;
+        }
+        Delivery { since, ..due }
+    }
+
+    /// A delivery that was taken waits behind its key.
+    pub(crate) fn hold_again(&mut self, delivery: &Delivery) {
+        if let Some(since) = delivery.since {
+            let again = self.again.get_or_insert_default();
+            again.hold(delivery.offset, since);
+        }
+    }
+
+    /// Owes something again.
+    pub(crate) fn owe_again(&mut self, offset: Offset, since: WallTime) {
+        self.again.get_or_insert_default().push(offset, since);
+    }
+
     /// How many deliveries have not ended.
     pub fn backlog(&self) -> u64 {
         let held = self.keys.as_deref().map_or(0, Keys::held);
-        let waiting = self.owed.len() + self.due.len() as u64 + held;
+        let again = self.again.as_ref().map_or(0, |again| again.len());
+        let waiting = self.owed.len() + again as u64 + self.due.len() as u64 + held;
         waiting + u64::from(self.parked) + u64::from(self.in_flight)
     }
 }

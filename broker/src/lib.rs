@@ -8,7 +8,9 @@
 //!
 //! The broker opens no socket and reads no clock but the one it is given.
 
+pub mod ad_hoc;
 pub mod admission;
+pub mod again;
 pub mod answer;
 pub mod books;
 pub mod dead_letters;
@@ -19,8 +21,10 @@ pub mod fold;
 pub mod histogram;
 mod holds;
 pub mod ingress;
+pub mod jobs;
 pub mod keys;
 pub mod lane;
+pub mod letter_query;
 pub mod limits;
 pub mod log;
 pub mod next_step;
@@ -28,6 +32,7 @@ pub mod owed;
 pub mod pauses;
 pub mod pausing;
 pub mod records;
+pub mod redrive;
 mod registrar;
 pub mod registry;
 pub mod report;

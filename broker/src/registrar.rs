@@ -1,15 +1,17 @@
 //! Who writes changes of the resources into the log, one at a time.
 
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use journal::{Group, Record};
 use tokio::sync::watch;
 use triggers::{Change, Lowered, Problem, Resource, TriggerName, lower};
 
+use crate::ad_hoc::{AdHoc, AdHocLane};
 use crate::limits::Limits;
 use crate::log::{Log, Stopped};
 use crate::records::Number;
-use crate::records::trigger_set::{self, Op};
+use crate::records::trigger_set::{self, Kind, Op};
 use crate::registry::{Applied, Registry};
 
 /// Plans changes against the last one planned, and notes them in order.
@@ -24,6 +26,8 @@ pub(crate) struct Registrar {
     /// One change at a time, so that parts of two never mix.
     turn: tokio::sync::Mutex<()>,
     in_force: watch::Receiver<u64>,
+    /// Ad hoc lanes that a job of this process may still owe something to.
+    used: Mutex<HashSet<Number>>,
 }
 
 impl Registrar {
@@ -41,6 +45,7 @@ impl Registrar {
             planned,
             turn,
             in_force,
+            used: Mutex::default(),
         }
     }
 
@@ -58,11 +63,12 @@ impl Registrar {
         }));
     }
 
-    /// What is in force as of the last change.
+    /// What is in force as of the last change, of what people write.
     pub(crate) fn resources(&self) -> Vec<Arc<Resource>> {
         self.locked(|registry| {
             registry
                 .entries()
+                .filter(|entry| entry.kind != Kind::AdHoc)
                 .map(|entry| Arc::clone(&entry.resource))
                 .collect()
         })
@@ -101,6 +107,53 @@ impl Registrar {
         let now = self.log.clock().wall();
         let ops = self.locked(|registry| registry.plan_expiry(now, self.limits.detached_for));
         self.note(ops).await.map(drop)
+    }
+
+    /// Makes an ad hoc lane, and returns when it is durable and in force.
+    pub(crate) async fn make_ad_hoc(
+        self: &Arc<Self>,
+        ad_hoc: &AdHoc,
+    ) -> Result<AdHocLane, Stopped> {
+        let _turn = self.turn.lock().await;
+        let (number, ops) = self.locked(|registry| registry.plan_ad_hoc(ad_hoc));
+        self.used().insert(number);
+        let lane = AdHocLane::new(number, Arc::clone(self));
+        self.write(ops).await?;
+        Ok(lane)
+    }
+
+    /// Whether the trigger with this number is in force.
+    pub(crate) fn is_trigger(&self, number: Number) -> bool {
+        self.locked(|registry| {
+            let entry = registry.get(number);
+            entry.is_some_and(|entry| entry.kind == Kind::Trigger)
+        })
+    }
+
+    /// The job that made an ad hoc lane owes it nothing more.
+    pub(crate) fn no_longer_used(&self, number: Number) {
+        self.used().remove(&number);
+    }
+
+    /// Deletes those of these ad hoc lanes, to which nothing is owed, that no job uses. Doesn't wait
+    /// until that is in force.
+    pub(crate) async fn end_ad_hoc(&self, mut idle: Vec<Number>) -> Result<(), Stopped> {
+        {
+            let used = self.used();
+            idle.retain(|number| !used.contains(number));
+        }
+        if idle.is_empty() {
+            return Ok(());
+        }
+        let Ok(_turn) = self.turn.try_lock() else {
+            return Ok(());
+        };
+        let ops = self.locked(|registry| registry.plan_ad_hoc_end(&idle));
+        self.note(ops).await.map(drop)
+    }
+
+    fn used(&self) -> std::sync::MutexGuard<'_, HashSet<Number>> {
+        self.used.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns when the last change planned is in force.

@@ -12,8 +12,9 @@ use std::time::Duration;
 use journal::WallTime;
 use triggers::run::refer::references;
 use triggers::written::{BrokerSpec, Metadata, Spec};
-use triggers::{BrokerName, Change, Lowered, Resource, ResourceKey, TriggerName, lower};
+use triggers::{BrokerName, Change, Lowered, Resource, ResourceKey, Trigger, TriggerName, lower};
 
+use crate::ad_hoc::AdHoc;
 use crate::records::trigger_set::{Kind, Op, Part};
 use crate::records::{FORWARD, Number};
 
@@ -163,9 +164,10 @@ impl Registry {
         })
     }
 
-    /// The resources as they run.
+    /// The resources as they run, without ad hoc lanes.
     pub fn lowered(&self) -> (Lowered, Vec<triggers::Problem>) {
-        let resources: Vec<&Resource> = self.entries().map(|entry| &*entry.resource).collect();
+        let written = self.entries().filter(|entry| entry.kind != Kind::AdHoc);
+        let resources: Vec<&Resource> = written.map(|entry| &*entry.resource).collect();
         lower(&resources)
     }
 
@@ -177,6 +179,31 @@ impl Registry {
             .filter_map(|entry| {
                 let broker = lowered.brokers.get(&entry.broker_name())?;
                 Some((entry.number, broker.dedup?))
+            })
+            .collect()
+    }
+
+    /// The ad hoc lanes' numbers.
+    pub(crate) fn ad_hoc_numbers(&self) -> impl Iterator<Item = Number> + '_ {
+        let lanes = self.entries().filter(|entry| entry.kind == Kind::AdHoc);
+        lanes.map(|entry| entry.number)
+    }
+
+    /// The ad hoc lanes, as triggers that nothing is matched to. What they fail to deliver isn't
+    /// forwarded to a dead letter sink; the kept copy is all.
+    pub fn ad_hoc(&self) -> Vec<(&Entry, Trigger)> {
+        if self.entries().all(|entry| entry.kind != Kind::AdHoc) {
+            return Vec::new();
+        }
+        let not_triggers = self.entries().filter(|entry| entry.kind != Kind::Trigger);
+        let resources: Vec<&Resource> = not_triggers.map(|entry| &*entry.resource).collect();
+        let (mut lowered, _) = lower(&resources);
+        let lanes = self.entries().filter(|entry| entry.kind == Kind::AdHoc);
+        lanes
+            .filter_map(|entry| {
+                let mut trigger = lowered.triggers.remove(&entry.trigger_name())?;
+                trigger.dead_letter = None;
+                Some((entry, trigger))
             })
             .collect()
     }
@@ -249,7 +276,10 @@ impl Registry {
                     return Ok(None);
                 }
                 let (canonical, resource) = self.pool.get(number, &canonical)?;
-                self.by_key.insert(resource.key(), number);
+                // Nobody finds an ad hoc lane by its name, so that a trigger may have the same.
+                if kind != Kind::AdHoc {
+                    self.by_key.insert(resource.key(), number);
+                }
                 self.entries.insert(
                     number,
                     Entry {
@@ -386,6 +416,34 @@ impl Registry {
                     number: entry.number,
                 },
             })
+            .collect();
+        self.take_planned(&mut ops);
+        ops
+    }
+
+    /// Plans an ad hoc lane.
+    pub(crate) fn plan_ad_hoc(&mut self, ad_hoc: &AdHoc) -> (Number, Vec<Op>) {
+        let number = self.next_number;
+        let like = ad_hoc.like.as_ref().and_then(|name| {
+            let entries = self.entries.values();
+            entries
+                .filter(|entry| entry.kind == Kind::Trigger)
+                .find(|entry| entry.trigger_name() == *name)
+        });
+        let resource = ad_hoc.resource(number, like.map(|entry| &*entry.resource));
+        let mut ops = vec![self.put_new(Kind::AdHoc, resource.canonical())];
+        self.take_planned(&mut ops);
+        (number, ops)
+    }
+
+    /// Plans the end of ad hoc lanes.
+    pub(crate) fn plan_ad_hoc_end(&mut self, ended: &[Number]) -> Vec<Op> {
+        let in_force = ended.iter().filter(|number| {
+            let entry = self.entries.get(number);
+            entry.is_some_and(|entry| entry.kind == Kind::AdHoc)
+        });
+        let mut ops: Vec<Op> = in_force
+            .map(|number| Op::Delete { number: *number })
             .collect();
         self.take_planned(&mut ops);
         ops

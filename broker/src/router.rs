@@ -5,6 +5,7 @@
 //! message a worker and batch. TriggerSet records swap the index; Settled and Dead records keep
 //! the books, so that the books say what a restart would find.
 
+pub(crate) mod again;
 mod lanes;
 mod reclaim;
 
@@ -19,6 +20,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use triggers::Index;
 use triggers::index::BrokerId;
 
+use self::again::{AgainBook, Discard, OweAgain};
 use self::lanes::Placed;
 use crate::Fault;
 use crate::admission::Admission;
@@ -31,9 +33,10 @@ use crate::lane::Delivery;
 use crate::log::Log;
 use crate::pausing::Pausing;
 use crate::records::dead::Dead;
+use crate::records::redriven::Redriven;
 use crate::records::routed::Routed;
 use crate::records::{
-    DEAD, EVENT, FORWARD, Number, SETTLED, TRIGGER_SET, envelope, settled, trigger_set,
+    DEAD, EVENT, FORWARD, Number, REDRIVEN, SETTLED, TRIGGER_SET, envelope, settled, trigger_set,
 };
 use crate::registrar::Registrar;
 use crate::registry::Registry;
@@ -62,6 +65,10 @@ pub(crate) enum ToRouter {
     PausesChanged(oneshot::Sender<()>),
     /// Answer when all before this offset is matched and handed to the lanes.
     Reached(Offset, oneshot::Sender<()>),
+    /// Owe a lane something again.
+    OweAgain(OweAgain),
+    /// Dead letters aren't needed any more.
+    Discard(Discard),
     /// Route nothing more. What is stored from now on is routed at the next start.
     Stop,
 }
@@ -115,6 +122,8 @@ pub struct Router {
     outgoing: Vec<Vec<(Number, Offset)>>,
     /// Who waits for routing to come so far.
     waiting: Vec<(Offset, oneshot::Sender<()>)>,
+    /// What is owed again.
+    again: AgainBook,
 }
 
 /// What a router is made of, beside the fold.
@@ -154,9 +163,11 @@ impl Router {
             .for_each(|offset| holds.hold(Offset(offset)));
         {
             let letters = letters.lock().unwrap_or_else(PoisonError::into_inner);
-            letters.rows().for_each(|row| holds.hold(row.event));
+            letters.kept().for_each(|row| holds.hold(row.event));
         }
         let mut parked = folded.parked;
+        let mut again = folded.again;
+        let again_book = AgainBook::restore(again.keys().copied());
         let now = log.clock().wall();
         let mut backlog: HashMap<Number, LaneState> = folded
             .owed
@@ -164,17 +175,24 @@ impl Router {
             .map(|(number, offsets)| {
                 let mut state = LaneState::default();
                 for offset in offsets.iter().map(Offset) {
-                    match parked.remove(&(number, offset)) {
-                        None => state.owed.push(offset),
-                        Some(ParkedThen { due, history }) => {
+                    let since = again.remove(&(number, offset));
+                    match (parked.remove(&(number, offset)), since) {
+                        (None, None) => state.owed.push(offset),
+                        (None, Some(since)) => {
+                            state.again.get_or_insert_default().push(offset, since)
+                        }
+                        (Some(ParkedThen { due, history }), since) => {
                             // Never earlier than due; and a clock that was set back doesn't
                             // make it wait longer than it was told to.
                             let told = history.last().map(|last| due.since(last.started));
                             let wait = due.since(now).min(told.unwrap_or_default());
                             let history = Some(Box::new(history));
-                            state
-                                .parked
-                                .push((Instant::now() + wait, Delivery { offset, history }));
+                            let delivery = Delivery {
+                                offset,
+                                history,
+                                since,
+                            };
+                            state.parked.push((Instant::now() + wait, delivery));
                         }
                     }
                 }
@@ -213,6 +231,7 @@ impl Router {
             matching: Vec::new(),
             outgoing,
             waiting: Vec::new(),
+            again: again_book,
         }
     }
 
@@ -252,6 +271,8 @@ impl Router {
                         said(done, ());
                     }
                     Some(ToRouter::Reached(offset, done)) => self.waiting.push((offset, done)),
+                    Some(ToRouter::OweAgain(asked)) => self.owe_again(asked).await?,
+                    Some(ToRouter::Discard(asked)) => self.discard(asked).await?,
                     Some(ToRouter::Stop) | None => return Ok(()),
                 },
                 _ = tick.tick() => self.look_after().await?,
@@ -286,6 +307,7 @@ impl Router {
                     self.take_part(stored).await?;
                 }
                 SETTLED if live => self.settle(stored)?,
+                REDRIVEN if live => self.mark(&Redriven::read(stored).map_err(Fault::Malformed)?),
                 DEAD if live => self.bury(stored)?,
                 _ => {}
             }
@@ -376,9 +398,10 @@ impl Router {
     }
 
     fn settle(&mut self, stored: &Stored) -> Result<(), Fault> {
-        let (books, holds) = (&mut self.books, &mut self.holds);
+        let (books, holds, again) = (&mut self.books, &mut self.holds, &mut self.again);
         settled::read(stored, |settlement| {
             books.ended(settlement.number, settlement.outcome);
+            again.end(settlement.number, settlement.offset, settlement.outcome);
             if settlement.number & FORWARD == 0 {
                 holds.release(settlement.offset);
             }
@@ -389,8 +412,9 @@ impl Router {
     /// A dead letter is durable: it is listed, and owed to its sink.
     fn bury(&mut self, stored: &Stored) -> Result<(), Fault> {
         let dead = Dead::read(stored).map_err(Fault::Malformed)?;
-        self.books
-            .ended(dead.number, crate::records::Outcome::Dead(dead.cause));
+        let outcome = crate::records::Outcome::Dead(dead.cause);
+        self.books.ended(dead.number, outcome);
+        self.again.end(dead.number, dead.offset, outcome);
         self.letters
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
@@ -403,6 +427,14 @@ impl Router {
             self.outgoing[placed.worker].push((number, stored.offset));
         }
         Ok(())
+    }
+
+    /// What was done with a dead letter is durable: its own hold on the event ends.
+    fn mark(&mut self, redriven: &Redriven) {
+        let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(event) = letters.mark(redriven) {
+            self.holds.release(event);
+        }
     }
 
     async fn take_part(&mut self, stored: &Stored) -> Result<(), Fault> {

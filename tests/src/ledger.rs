@@ -217,10 +217,11 @@ fn settle_routing(log: &Logbook, report: &Report, wrong: &mut Vec<String>) {
         .keys()
         .filter(|(number, _)| number & FORWARD == 0)
     {
-        let wanted = log
-            .events
-            .get(offset)
-            .is_none_or(|event| event.wanted_by.contains(number));
+        let wanted = log.was_owed_again(*number, *offset)
+            || log
+                .events
+                .get(offset)
+                .is_none_or(|event| event.wanted_by.contains(number));
         if !wanted {
             wrong.push(format!(
                 "{} never wanted offset {}",

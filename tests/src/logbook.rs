@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use broker::books::Book;
 use broker::records::dead::Dead;
 use broker::records::envelope::Envelope;
+use broker::records::redriven::{Action, Redriven};
 use broker::records::trigger_set::Kind;
 use broker::records::{self, Cause, FORWARD, Number, Outcome, Why, routed, settled, trigger_set};
 use broker::registry::Registry;
@@ -36,6 +37,10 @@ pub struct Logbook {
     pub events: BTreeMap<Offset, Stored>,
     /// Deliveries, with how they ended. A forwarding lane's offset is its Dead record's.
     pub deliveries: BTreeMap<(Number, Offset), Option<Outcome>>,
+    /// How earlier deliveries of the same event to the same number ended, before it was owed again.
+    pub earlier: Vec<((Number, Offset), Outcome)>,
+    /// What was done with dead letters, in order: redriven, discarded.
+    pub redriven: Vec<Redriven>,
     /// Dead letters: the Dead record's offset, and the record.
     pub letters: BTreeMap<Offset, Dead>,
     /// How each number was named.
@@ -49,6 +54,7 @@ pub struct Logbook {
     /// When the last event of each broker, `source` and `id` arrived that wasn't a duplicate.
     seen: BTreeMap<(Number, Key), WallTime>,
     deleted: BTreeSet<Number>,
+    again: BTreeSet<(Number, Offset)>,
 }
 
 impl Logbook {
@@ -79,6 +85,7 @@ impl Logbook {
                     })
                     .expect("a Settled record reads"),
                     records::DEAD => book.take_dead(stored),
+                    records::REDRIVEN => book.take_redriven(stored),
                     records::TRIGGER_SET => {
                         let part = trigger_set::read(stored).expect("a TriggerSet record reads");
                         let deleted = registry.take(part).expect("resources read back");
@@ -180,6 +187,39 @@ impl Logbook {
         self.letters.insert(stored.offset, dead);
     }
 
+    fn take_redriven(&mut self, stored: &journal::Stored) {
+        let redriven = Redriven::read(stored).expect("a Redriven record reads");
+        let letter = redriven.letter.0;
+        if self
+            .redriven
+            .iter()
+            .any(|before| before.letter == redriven.letter)
+        {
+            self.wrong
+                .push(format!("letter {letter} was handled twice"));
+        }
+        self.redriven.push(redriven);
+        let Action::Again { number, offset } = redriven.action else {
+            return;
+        };
+        let cancelled = Outcome::Cancelled(Why::Deleted);
+        let end = self.deleted.contains(&number).then_some(cancelled);
+        match self.deliveries.insert((number, offset), end) {
+            Some(None) => self.wrong.push(format!(
+                "letter {letter} was redriven while {number} owed {}",
+                offset.0
+            )),
+            Some(Some(before)) => self.earlier.push(((number, offset), before)),
+            None => {}
+        }
+        self.again.insert((number, offset));
+    }
+
+    /// Whether it was owed again, by a redrive: then nothing need have matched it.
+    pub fn was_owed_again(&self, number: Number, offset: Offset) -> bool {
+        self.again.contains(&(number, offset))
+    }
+
     fn end(&mut self, number: Number, offset: Offset, outcome: Outcome) {
         match self.deliveries.get_mut(&(number, offset)) {
             Some(end @ None) => *end = Some(outcome),
@@ -222,18 +262,24 @@ impl Logbook {
 
     /// A number's books; with [`FORWARD`] set, its dead letter lane's.
     pub fn book(&self, number: Number) -> Book {
-        let ends = self
-            .deliveries
-            .iter()
-            .filter(|((whose, _), _)| *whose == number);
-        book_of(ends.map(|(_, end)| *end))
+        book_of(self.ends(|whose| whose == number))
     }
 
     /// All triggers' books, or all forwarding lanes'.
     pub fn total(&self, forwards: bool) -> Book {
-        let ends = self.deliveries.iter();
-        let ends = ends.filter(|((number, _), _)| (number & FORWARD != 0) == forwards);
-        book_of(ends.map(|(_, end)| *end))
+        book_of(self.ends(|number| (number & FORWARD != 0) == forwards))
+    }
+
+    /// How each delivery of these ended, the earlier ones of what was owed again too.
+    fn ends(&self, whose: impl Fn(Number) -> bool) -> impl Iterator<Item = Option<Outcome>> {
+        let now = self
+            .deliveries
+            .iter()
+            .map(|((number, _), end)| (*number, *end));
+        let earlier = self.earlier.iter();
+        let earlier = earlier.map(|((number, _), end)| (*number, Some(*end)));
+        let all = now.chain(earlier).filter(move |(number, _)| whose(*number));
+        all.map(|(_, end)| end)
     }
 
     /// The trigger's name; of a forwarding lane, with `#dead` behind it.

@@ -16,6 +16,7 @@ use broker::records::{FORWARD, Outcome};
 use broker::report::Report;
 use broker::trace::NoSpans;
 use broker::{Clock, Engine, Fault, Limits, Opened, Receipt, Refusal, Setup};
+use broker::{jobs, redrive};
 use event::{Batch, Event};
 use expect_test::Expect;
 use futures_util::future::join_all;
@@ -315,6 +316,22 @@ impl World {
     /// Lets the engine work while `act` does.
     pub async fn run<T>(&self, act: impl Future<Output = T>) -> T {
         self.running().tasks.run_until(act).await
+    }
+
+    /// Redrives or discards dead letters, and returns when the job has done all it could: what it
+    /// began may still be on its way.
+    pub async fn redrive(&self, asked: redrive::Asked) -> jobs::Progress {
+        let (job, work) = self.begin_redrive(asked);
+        self.run(work).await;
+        job.progress()
+    }
+
+    /// The same, without doing the work: it must be run.
+    pub fn begin_redrive(
+        &self,
+        asked: redrive::Asked,
+    ) -> (Arc<jobs::Job>, impl Future<Output = ()> + use<>) {
+        self.engine().redrive(asked).expect("few jobs run")
     }
 
     /// Lets this much time pass.

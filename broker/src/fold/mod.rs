@@ -22,6 +22,7 @@ use crate::records::attempt::Attempt;
 use crate::records::dead::Dead;
 use crate::records::held::Held;
 use crate::records::parked::Parked;
+use crate::records::redriven::{Action, Redriven};
 use crate::records::trigger_set::Part;
 use crate::records::{
     self, DEAD, EVENT, FORWARD, HELD, INTENT, MARK, Malformed, Number, Outcome, PARKED, PAUSED,
@@ -71,6 +72,8 @@ pub(crate) struct Fold {
     pub(crate) pauses: PauseBook,
     /// Keys of ordered triggers that a dead letter blocks, each with the letter's event.
     pub(crate) blocked: HashMap<(Number, Key), Offset>,
+    /// What is owed again, and since when.
+    pub(crate) again: HashMap<(Number, Offset), WallTime>,
     /// Where matching goes on.
     pub(crate) routed_to: Offset,
     /// What is known of deliveries behind [`Fold::routed_to`]: not to be matched again. Only
@@ -120,6 +123,7 @@ impl Fold {
             parked: HashMap::new(),
             pauses: PauseBook::default(),
             blocked: HashMap::new(),
+            again: HashMap::new(),
             routed_to: start,
             seen: HashSet::new(),
             end: start,
@@ -167,7 +171,8 @@ impl Fold {
                 let (what, standing) = paused::read(stored)?;
                 self.pauses.put(what, standing);
             }
-            REDRIVEN | REJECTED | INTENT => return Err(unknown(stored)),
+            REDRIVEN => self.take_redriven(&Redriven::read(stored)?),
+            REJECTED | INTENT => return Err(unknown(stored)),
             _ => return Err(unknown(stored)),
         }
         Ok(())
@@ -206,6 +211,7 @@ impl Fold {
     /// A delivery ended. `false` when nothing is known to be owed of it.
     fn end(&mut self, number: Number, offset: Offset, outcome: Outcome) -> bool {
         self.parked.remove(&(number, offset));
+        self.again.remove(&(number, offset));
         if self.owed.end(number, offset) {
             self.books.ended(number, outcome);
             return true;
@@ -244,6 +250,22 @@ impl Fold {
         }
     }
 
+    /// Something was done with a dead letter; where it was redriven, a delivery began.
+    fn take_redriven(&mut self, redriven: &Redriven) {
+        self.letters.mark(redriven);
+        let Action::Again { number, offset } = redriven.action else {
+            return;
+        };
+        if self.registry.get(number).is_none() {
+            // It was deleted in the moment in which this was written: it began and was cancelled.
+            self.books.matched(number);
+            self.books.close(number);
+        } else if self.owed.begin(number, offset) {
+            self.books.matched(number);
+            self.again.insert((number, offset), redriven.at);
+        }
+    }
+
     fn take_part(&mut self, at: Offset, part: Part) -> Result<(), OpenError> {
         self.parts_ahead.push_back((at, part.clone()));
         for number in self.registry.take(part)?.unwrap_or_default() {
@@ -253,6 +275,7 @@ impl Fold {
             for number in [number, number | FORWARD] {
                 self.owed.remove(number);
                 self.parked.retain(|(whose, _), _| *whose != number);
+                self.again.retain(|(whose, _), _| *whose != number);
             }
         }
         Ok(())

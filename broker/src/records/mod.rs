@@ -11,6 +11,7 @@ pub mod envelope;
 pub mod held;
 pub mod parked;
 pub mod paused;
+pub mod redriven;
 pub mod routed;
 pub mod settled;
 pub mod trigger_set;
@@ -33,7 +34,7 @@ pub const PARKED: u8 = 4;
 pub const HELD: u8 = 5;
 /// A delivery that ended in the dead letters, with every attempt.
 pub const DEAD: u8 = 6;
-/// Reserved: a dead letter that was offered again, or discarded.
+/// A dead letter that was redriven or discarded.
 pub const REDRIVEN: u8 = 7;
 /// A change of the resources in force, or all of them at a segment's start.
 pub const TRIGGER_SET: u8 = 8;

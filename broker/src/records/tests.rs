@@ -11,6 +11,7 @@ use super::envelope::{Context, Envelope};
 use super::held::Held;
 use super::parked::Parked;
 use super::paused;
+use super::redriven::{Action, Redriven};
 use super::routed::{self, Routed};
 use super::settled::{self, Settled, Settlement};
 use super::trigger_set::{self, Kind, Op};
@@ -206,6 +207,14 @@ proptest! {
     }
 
     #[test]
+    fn redriven(letter: u64, at: u64, number: u32, offset: u64, which in 0usize..3) {
+        let offset = Offset(offset);
+        let actions = [Action::Again { number, offset }, Action::Discarded, Action::PayloadDiscarded];
+        let redriven = Redriven { letter: Offset(letter), at: WallTime(at), action: actions[which] };
+        prop_assert_eq!(Redriven::read(&stored(&redriven.record())), Ok(redriven));
+    }
+
+    #[test]
     fn arbitrary_bodies_are_malformed_and_nothing_worse(kind in 1u8..15, body: Vec<u8>) {
         let record =
             Stored { offset: Offset(1), kind, version: 1, tag: 0, body: Bytes::from(body) };
@@ -215,6 +224,7 @@ proptest! {
         drop(Parked::read(&record));
         drop(Held::read(&record));
         drop(Dead::read(&record));
+        drop(Redriven::read(&record));
         drop(trigger_set::read(&record));
         drop(paused::read(&record));
     }

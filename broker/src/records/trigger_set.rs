@@ -4,7 +4,7 @@
 //! Body: revision varint | flags u8 (1: the last part of its change, 4: the first, 2: the first of a
 //! snapshot, which replaces all before) | next number varint | operations:
 //! - 1 put: number varint | uid 16 bytes | kind u8 (1 Broker, 2 Trigger, 3 DeliveryPolicy,
-//!   4 Sink) | detached since
+//!   4 Sink, 16 an ad hoc lane) | detached since
 //!   varint (ms since 1970, 0: attached) | the resource as written, one line of JSON, behind a
 //!   varint length
 //! - 2 detach: number varint | since varint (ms since 1970)
@@ -24,6 +24,9 @@ const PUT: u8 = 1;
 const DETACH: u8 = 2;
 const ATTACH: u8 = 3;
 const DELETE: u8 = 4;
+
+/// The kind of an ad hoc lane, apart from those of resources that people write.
+const AD_HOC: u8 = 16;
 
 /// How large one part's operations may grow before the next part begins, in bytes. Well under
 /// the journal's group cap, so that a change of any size can be written.
@@ -75,6 +78,8 @@ pub enum Kind {
     DeliveryPolicy,
     /// `weft.dev/v1alpha1` Sink.
     Sink,
+    /// A lane without a trigger, to another destination ([`crate::ad_hoc`]); written as a Trigger.
+    AdHoc,
 }
 
 /// One part of a change, read.
@@ -144,6 +149,7 @@ fn put(out: &mut Vec<u8>, op: &Op) {
                 Kind::Trigger => 2,
                 Kind::DeliveryPolicy => 3,
                 Kind::Sink => 4,
+                Kind::AdHoc => AD_HOC,
             });
             wire::put_varint(out, detached.map_or(0, |since| since.0));
             wire::put_bytes(out, resource.as_bytes());
@@ -205,6 +211,7 @@ fn take_op(take: &mut Take<'_>) -> Result<Op, Short> {
                 2 => Kind::Trigger,
                 3 => Kind::DeliveryPolicy,
                 4 => Kind::Sink,
+                AD_HOC => Kind::AdHoc,
                 _ => return Err(Short("resource kind")),
             },
             detached: match take.varint("detached since")? {

@@ -80,6 +80,12 @@ impl Router {
                 filters.push((entry.number, trigger.broker.clone(), trigger.filter.clone()));
             }
         }
+        for (entry, trigger) in self.registry.ad_hoc() {
+            let broker = numbers.get(&trigger.broker).copied();
+            for facts in facts_of(entry, &trigger, broker, &lowered, &self.pausing) {
+                wanted.insert(facts.number, Arc::new(facts));
+            }
+        }
         self.index = Index::build(filters);
         self.brokers = numbers
             .iter()
@@ -129,6 +135,7 @@ impl Router {
         }
         for number in deleted {
             self.books.close(*number);
+            self.again.close(*number);
             for number in [*number, *number | FORWARD] {
                 if let Some(state) = self.backlog.remove(&number)
                     && number & FORWARD == 0

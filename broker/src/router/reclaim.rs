@@ -21,8 +21,19 @@ impl Router {
             .expire()
             .await
             .map_err(|_| Fault::LogStopped)?;
+        self.end_ad_hoc().await?;
         self.reclaim();
         Ok(())
+    }
+
+    /// Ends ad hoc lanes that nothing is owed to; the registrar keeps those that a job uses.
+    async fn end_ad_hoc(&self) -> Result<(), Fault> {
+        let ad_hoc = self.registry.ad_hoc_numbers();
+        let idle = ad_hoc.filter(|number| self.books.of(*number).owed == 0);
+        self.registrar
+            .end_ad_hoc(idle.collect())
+            .await
+            .map_err(|_| Fault::LogStopped)
     }
 
     fn reclaim(&self) {

@@ -47,7 +47,8 @@ pub(crate) struct Sent {
     /// How many bytes it counts for.
     pub(crate) bytes: usize,
     pub(crate) started: WallTime,
-    pub(crate) arrival: WallTime,
+    /// When its event arrived, or when it was owed again: what its age counts from.
+    pub(crate) born: WallTime,
     pub(crate) hops: u8,
     pub(crate) trace: TraceParent,
     pub(crate) trace_parent: Option<[u8; 8]>,
@@ -106,11 +107,17 @@ impl AtWork {
         };
         match self.claim(slot, delivery.offset, &load.envelope.event.as_ref()) {
             Claim::Go => {}
-            Claim::Held => return,
+            Claim::Held => {
+                if let Some(lane) = &mut self.lanes[slot as usize] {
+                    lane.hold_again(&delivery);
+                }
+                return;
+            }
             Claim::Blocked => return self.bury(&facts, delivery, Cause::Blocked, None),
         }
         let now = self.log.clock().wall();
-        let age = facts.pauses.age(load.envelope.arrival, now);
+        let born = delivery.since.unwrap_or(load.envelope.arrival);
+        let age = facts.pauses.age(born, now);
         if facts
             .terms
             .event_age_max
@@ -125,7 +132,7 @@ impl AtWork {
             destination,
             bytes: load.envelope.event.stored().len(),
             started: now,
-            arrival: load.envelope.arrival,
+            born,
             hops: load.envelope.hops,
             trace,
             trace_parent,
@@ -142,8 +149,8 @@ impl AtWork {
         let deadline = facts
             .terms
             .event_age_max
-            .map(|age_max| age_max + facts.pauses.paused_between(load.envelope.arrival, now))
-            .map(|age_max| load.envelope.arrival.after(age_max));
+            .map(|age_max| age_max + facts.pauses.paused_between(born, now))
+            .map(|age_max| born.after(age_max));
         let request = Request {
             destination: facts.destination.clone(),
             event: load.envelope.event,

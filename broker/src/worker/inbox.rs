@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use journal::Offset;
+use journal::{Offset, WallTime};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
 
@@ -10,6 +10,7 @@ use super::AtWork;
 use super::dropping::Whose;
 use super::flight::Landing;
 use crate::Fault;
+use crate::again::AgainList;
 use crate::destination::Destination;
 use crate::keys::{Key, Keys};
 use crate::lane::{Delivery, Lane, LaneFacts, Tally};
@@ -21,6 +22,12 @@ use crate::report::WorkerReport;
 pub(crate) enum ToWorker {
     /// These are owed, one message a batch of the log.
     Owed(Vec<(Number, Offset)>),
+    /// These are owed again, each a new delivery whose age counts from `since`.
+    OwedAgain {
+        number: Number,
+        offsets: Vec<Offset>,
+        since: WallTime,
+    },
     /// A lane begins here, or its trigger is written differently.
     Put(Arc<LaneFacts>, Option<Box<LaneState>>),
     /// A lane ends: its trigger was deleted, and what is owed is cancelled.
@@ -55,6 +62,7 @@ pub(crate) enum ToWorker {
 #[derive(Debug, Default)]
 pub(crate) struct LaneState {
     pub(crate) owed: OwedList,
+    pub(crate) again: Option<Box<AgainList>>,
     pub(crate) due: Vec<Delivery>,
     pub(crate) parked: Vec<(Instant, Delivery)>,
     pub(crate) in_flight: u32,
@@ -69,10 +77,15 @@ impl LaneState {
     /// All that it owes and that isn't in the air.
     pub(crate) fn offsets(self) -> impl Iterator<Item = Offset> {
         let mut owed = self.owed;
+        let again: Vec<Offset> = match self.again {
+            Some(again) => again.iter().map(|(offset, _)| offset).collect(),
+            None => Vec::new(),
+        };
         let due = self.due.into_iter().map(|delivery| delivery.offset);
         let parked = self.parked.into_iter().map(|(_, delivery)| delivery.offset);
         let held = self.keys.map(|keys| keys.held_offsets());
         std::iter::from_fn(move || owed.pop())
+            .chain(again)
             .chain(due)
             .chain(parked)
             .chain(held.unwrap_or_default())
@@ -83,6 +96,11 @@ impl AtWork {
     pub(super) fn take_in(&mut self, message: ToWorker) -> Result<(), Fault> {
         match message {
             ToWorker::Owed(owed) => self.owe(owed),
+            ToWorker::OwedAgain {
+                number,
+                offsets,
+                since,
+            } => self.owe_again(number, offsets, since),
             ToWorker::Put(facts, state) => self.put(facts, state)?,
             ToWorker::Retire {
                 number,
@@ -130,6 +148,19 @@ impl AtWork {
             }
             self.wake(slot);
         }
+    }
+
+    fn owe_again(&mut self, number: Number, offsets: Vec<Offset>, since: WallTime) {
+        // Without a lane its trigger was deleted meanwhile, and what is owed was cancelled.
+        let Some(&slot) = self.slots.get(&number) else {
+            return;
+        };
+        if let Some(lane) = &mut self.lanes[slot as usize] {
+            for offset in offsets {
+                lane.owe_again(offset, since);
+            }
+        }
+        self.wake(slot);
     }
 
     fn put(&mut self, facts: Arc<LaneFacts>, state: Option<Box<LaneState>>) -> Result<(), Fault> {
@@ -188,6 +219,7 @@ impl AtWork {
         };
         debug_assert!(lane.owed.is_empty(), "a lane is filled when it begins here");
         lane.owed = state.owed;
+        lane.again = state.again;
         lane.due = state.due.into();
         lane.in_flight = state.in_flight;
         lane.parked = state.parked.len() as u32;
@@ -267,6 +299,7 @@ impl AtWork {
         self.retired.add(&lane.tally);
         let state = LaneState {
             owed: lane.owed,
+            again: lane.again,
             due: lane.due.into(),
             parked,
             keys: lane.keys,
@@ -282,6 +315,7 @@ impl AtWork {
         }
         Some(Box::new(LaneState {
             owed: lane.owed,
+            again: lane.again,
             due: lane.due.into(),
             parked,
             in_flight: lane.in_flight,

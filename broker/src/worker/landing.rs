@@ -116,7 +116,7 @@ impl AtWork {
         let facts = Arc::clone(&lane.facts);
         let now = self.log.clock().wall();
         let attempt = delivery.attempt();
-        let age = facts.pauses.age(sent.arrival, now);
+        let age = facts.pauses.age(sent.born, now);
         let chance = self.rng.chance();
         let next = next_step(&facts.terms, attempt, age, &attempted.answer, chance);
         self.trace_attempt(&facts, &sent, attempt, latency, &attempted.answer, next);
@@ -214,7 +214,7 @@ impl AtWork {
         sent: &Sent,
         count: impl FnOnce(&mut crate::lane::Tally),
     ) {
-        let end_to_end = self.log.clock().wall().since(sent.arrival);
+        let end_to_end = self.log.clock().wall().since(sent.born);
         let Some(&slot) = self.slots.get(&number) else {
             return;
         };

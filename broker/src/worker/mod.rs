@@ -362,7 +362,8 @@ impl AtWork {
         self.retired
     }
 
-    /// Each lane's oldest offset that has not ended, wherever it is.
+    /// Each lane's oldest offset that has not ended, wherever it is; what waits to be delivered
+    /// again was young once already and doesn't count.
     pub(crate) fn oldest_offsets(&self) -> HashMap<Number, Offset> {
         let mut oldest: HashMap<Number, Offset> = HashMap::new();
         let mut see = |number: Number, offset: Offset| {
@@ -372,7 +373,8 @@ impl AtWork {
                 .or_insert(offset);
         };
         for lane in self.each_lane() {
-            let due = lane.due.iter().map(|delivery| delivery.offset);
+            let due = lane.due.iter().filter(|delivery| delivery.since.is_none());
+            let due = due.map(|delivery| delivery.offset);
             lane.owed
                 .peek()
                 .into_iter()
@@ -381,6 +383,7 @@ impl AtWork {
         }
         self.timers
             .iter()
+            .filter(|(_, delivery)| delivery.since.is_none())
             .for_each(|(number, delivery)| see(number, delivery.offset));
         self.airborne
             .iter()

@@ -11,6 +11,7 @@ mod ordering;
 mod outcomes;
 mod pause;
 mod policies;
+mod redrive;
 mod replies;
 mod restart;
 mod storage;

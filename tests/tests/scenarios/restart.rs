@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use broker::letter_query::{From, Query};
 use expect_test::expect;
+use journal::Offset;
 use journal::model_disk::CrashRule;
 use tests::{Seed, World, always, hangs, order_placed, refuses_connection, terms, times};
 
@@ -282,13 +284,9 @@ async fn a_dead_letter_outlives_a_restart_and_its_trigger() {
 /// All dead letters, as `weft dead-letters show` would have them.
 fn shown(world: &World) -> String {
     let letters = world.engine().dead_letters();
-    let query = broker::dead_letters::Query {
-        trigger: None,
-        before: None,
-        limit: 100,
-    };
+    let newest = From::NewestBefore(Offset(u64::MAX));
     let mut text = String::new();
-    for row in letters.rows(&query) {
+    for row in letters.rows(&Query::default(), newest, 100) {
         let letter = letters.show(row.id).expect("a listed letter can be shown");
         let event = letter.event.expect("its event is kept");
         let event = event.event.as_ref();

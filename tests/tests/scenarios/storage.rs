@@ -4,6 +4,8 @@ use std::io::ErrorKind;
 use std::time::Duration;
 
 use broker::Refusal;
+use broker::letter_query::{From, Query};
+use journal::Offset;
 use journal::model_disk::{CrashRule, Lasting, Operation};
 use tests::{World, after, always, everything, order_placed, terms};
 
@@ -244,12 +246,8 @@ async fn a_dead_letter_keeps_its_event() {
     }
     world.until_settled().await;
     world.restart().await;
-    let query = broker::dead_letters::Query {
-        trigger: None,
-        before: None,
-        limit: 9,
-    };
-    let letters = world.engine().dead_letters().list(&query);
-    let letter = letters.first().expect("the letter is listed");
+    let letters = world.engine().dead_letters();
+    let page = letters.page(&Query::default(), From::Oldest(Offset(0)), 9);
+    let letter = page.letters.first().expect("the letter is listed");
     assert_eq!(letter.event.as_ref().unwrap().event.as_ref().id(), "dead");
 }

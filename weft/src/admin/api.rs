@@ -1,10 +1,10 @@
 //! The calls: the engine's report in the API's words.
 
 use axum::Json;
-use axum::extract::{Path, Query, State as Shared};
+use axum::extract::{self, Path, State as Shared};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use broker::dead_letters;
+use broker::letter_query::{From, Query};
 use broker::report::Report;
 use event::Event;
 use journal::Offset;
@@ -181,21 +181,22 @@ pub(crate) struct Asked {
 /// Dead letters, newest first.
 pub(crate) async fn dead_letters(
     Shared(state): Shared<State>,
-    Query(asked): Query<Asked>,
+    extract::Query(asked): extract::Query<Asked>,
 ) -> Answer<List<LetterView>> {
     let trigger = asked.trigger.map(|text| match text.split_once('/') {
         Some((namespace, name)) => TriggerName::new(namespace, name),
         None => TriggerName::new("default", text),
     });
-    let query = dead_letters::Query {
+    let query = Query {
         trigger,
-        before: asked.before.map(Offset),
-        limit: asked.limit.unwrap_or(LETTERS).min(LETTERS_MAX),
+        ..Query::default()
     };
+    let from = From::NewestBefore(Offset(asked.before.unwrap_or(u64::MAX)));
+    let limit = asked.limit.unwrap_or(LETTERS).min(LETTERS_MAX);
     let letters = state.admin.engine.dead_letters().clone();
-    let listed = blocking(move || letters.list(&query)).await?;
+    let page = blocking(move || letters.page(&query, from, limit)).await?;
     Ok(Json(List {
-        items: listed.iter().map(letter).collect(),
+        items: page.letters.iter().map(letter).collect(),
     }))
 }
 

@@ -4,13 +4,14 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use adapters_http::source::{Readiness, bind};
-use broker::dead_letters;
+use broker::letter_query::{From, Query};
 use broker::records::envelope::Context;
 use broker::trace::NoSpans;
 use bytes::Bytes;
 use clap::Parser;
 use event::{Batch, Event};
 use http::{HeaderMap, Method, StatusCode};
+use journal::Offset;
 use serde_json::Value;
 use tokio::sync::watch;
 use triggers::files::File;
@@ -158,12 +159,9 @@ impl World {
             .await
             .unwrap();
         loop {
-            let query = dead_letters::Query {
-                trigger: None,
-                before: None,
-                limit: 1,
-            };
-            if let [row] = &self.engine.dead_letters().rows(&query)[..] {
+            let oldest = From::Oldest(Offset(0));
+            let letters = self.engine.dead_letters();
+            if let [row] = &letters.rows(&Query::default(), oldest, 1)[..] {
                 return row.id.0;
             }
             tokio::time::sleep(Duration::from_millis(5)).await;
