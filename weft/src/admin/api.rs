@@ -128,13 +128,23 @@ pub(crate) async fn trigger(
             format!("there is no trigger {wanted}; `weft get triggers` lists those there are"),
         ));
     };
-    let resource = serde_json::from_str(&resource.canonical())
-        .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))?;
+    let written = |resource: &triggers::Resource| {
+        serde_json::from_str(&resource.canonical())
+            .map_err(|error| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
+    };
+    let named = triggers::run::refer::references(resource);
+    let names = in_force
+        .iter()
+        .filter(|other| named.contains(&other.key()))
+        .map(|other| written(other))
+        .collect::<Result<_, _>>()?;
+    let resource = written(resource)?;
     let view = trigger_view(found, state.admin.clock.wall());
     Ok(Json(TriggerDetail {
         view,
         terms: terms(&trigger.terms),
         resource,
+        names,
     }))
 }
 

@@ -12,7 +12,7 @@ use broker::records::attempt::Attempt;
 use broker::records::envelope::Envelope;
 use broker::report::{DestinationReport, TriggerReport};
 use event::{EventRef, Mode};
-use triggers::{BackoffPolicy, Format, Replies, Terms};
+use triggers::{BackoffPolicy, BlockedKey, Format, OnQuota, Replies, Terms};
 
 use crate::admin::views::{
     AttemptView, BookView, DestinationView, EventHead, EventView, LetterView, Payload, StoredEvent,
@@ -92,7 +92,26 @@ pub(super) fn terms(terms: &Terms) -> TermsView {
         timeout_seconds: terms.timeout.as_secs_f64(),
         retry_after_max_seconds: terms.retry_after_max.as_secs_f64(),
         max_event_age_seconds: terms.event_age_max.map(|age| age.as_secs_f64()),
+        patience_seconds: terms.patience().map(|patience| patience.as_secs_f64()),
         max_in_flight: terms.max_in_flight,
+        retry_on: terms.classify.retry_on.to_vec(),
+        retry_never: terms.classify.retry_never.to_vec(),
+        ordered_by: terms
+            .ordering
+            .as_ref()
+            .map(|ordering| ordering.by.to_string()),
+        blocked_key: terms
+            .ordering
+            .as_ref()
+            .map(|ordering| match ordering.blocked_key {
+                BlockedKey::Retry => "retry".into(),
+                BlockedKey::DeadLetter => "deadLetter".into(),
+            }),
+        on_quota: match terms.on_quota {
+            OnQuota::DiscardOldest => "discardOldest".into(),
+            OnQuota::Refuse => "refuse".into(),
+        },
+        paused: terms.paused,
         replies: match terms.replies {
             Replies::Lenient => "lenient".into(),
             Replies::Strict => "strict".into(),

@@ -118,6 +118,9 @@ pub(crate) struct TriggerDetail {
     pub(crate) terms: TermsView,
     /// As written.
     pub(crate) resource: serde_json::Value,
+    /// The DeliveryPolicies and Sinks that it names, as written; those of its broker aren't here.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) names: Vec<serde_json::Value>,
 }
 
 /// On what terms a trigger's events are delivered, everything merged.
@@ -135,9 +138,28 @@ pub(crate) struct TermsView {
     pub(crate) retry_after_max_seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) max_event_age_seconds: Option<f64>,
+    /// How long attempts may fail, where `retry` was written.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) patience_seconds: Option<f64>,
     pub(crate) max_in_flight: u32,
     pub(crate) replies: String,
     pub(crate) format: String,
+    /// Statuses that are tried again though they are final by default.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) retry_on: Vec<u16>,
+    /// Statuses that are final though they are tried again by default.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) retry_never: Vec<u16>,
+    /// The attribute whose value is the key of order; absent when nothing is ordered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ordered_by: Option<String>,
+    /// `retry` or `deadLetter`, where something is ordered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) blocked_key: Option<String>,
+    /// `discardOldest` or `refuse`.
+    pub(crate) on_quota: String,
+    /// Whether nothing is sent, by the annotation or because what it names isn't there.
+    pub(crate) paused: bool,
 }
 
 /// A broker.

@@ -106,10 +106,18 @@ fn trigger(detail: &TriggerDetail) -> String {
     let mut text = fields(&rows, "");
     text.push_str("\nTerms\n");
     text.push_str(&fields(&terms(&detail.terms), "  "));
-    text.push_str("\nAs written\n");
-    let written = serde_saphyr::to_string(&detail.resource).unwrap_or_default();
-    for line in written.lines() {
-        text.push_str(&format!("  {line}\n"));
+    let mut written = |title: &str, resource| {
+        text.push_str(&format!("\n{title}\n"));
+        for line in serde_saphyr::to_string(resource)
+            .unwrap_or_default()
+            .lines()
+        {
+            text.push_str(&format!("  {line}\n"));
+        }
+    };
+    written("As written", &detail.resource);
+    for named in &detail.names {
+        written("It names", named);
     }
     text
 }
@@ -121,11 +129,15 @@ fn terms(terms: &TermsView) -> Vec<(&'static str, String)> {
     } else {
         ""
     };
-    vec![
+    let mut rows = vec![
         (
             "retry",
             match (terms.retry, terms.max_event_age_seconds) {
-                (Some(retry), _) => format!("{retry} times after the first attempt"),
+                (Some(retry), None) => format!("{retry} times after the first attempt"),
+                (Some(retry), Some(age)) => format!(
+                    "{retry} times after the first attempt, at most until the event is {} old",
+                    span(age)
+                ),
                 (None, Some(age)) => format!("until the event is {} old", span(age)),
                 (None, None) => "for ever".into(),
             },
@@ -147,7 +159,38 @@ fn terms(terms: &TermsView) -> Vec<(&'static str, String)> {
         ("in flight", format!("at most {}", terms.max_in_flight)),
         ("replies", terms.replies.clone()),
         ("format", terms.format.clone()),
-    ]
+    ];
+    if let Some(patience) = terms.patience_seconds {
+        rows.insert(1, ("patience", format!("{} of failing", span(patience))));
+    }
+    let statuses = |statuses: &[u16]| {
+        let texts: Vec<String> = statuses.iter().map(u16::to_string).collect();
+        texts.join(", ")
+    };
+    if !terms.retry_on.is_empty() {
+        rows.push(("retried too", statuses(&terms.retry_on)));
+    }
+    if !terms.retry_never.is_empty() {
+        rows.push(("never retried", statuses(&terms.retry_never)));
+    }
+    if let Some(by) = &terms.ordered_by {
+        let later = match terms.blocked_key.as_deref() {
+            Some("deadLetter") => "later events of a key end with one that is dead",
+            _ => "later events of a key wait for one that fails",
+        };
+        rows.push(("ordered by", format!("{by}; {later}")));
+    }
+    rows.push((
+        "quota",
+        match terms.on_quota.as_str() {
+            "refuse" => "its broker refuses events when space is short".into(),
+            _ => "its oldest give way when space is short".into(),
+        },
+    ));
+    if terms.paused {
+        rows.push(("paused", "nothing is sent".into()));
+    }
+    rows
 }
 
 #[cfg(test)]
@@ -179,11 +222,19 @@ mod tests {
                 timeout_seconds: 30.0,
                 retry_after_max_seconds: 300.0,
                 max_event_age_seconds: Some(86_400.0),
+                patience_seconds: None,
                 max_in_flight: 100,
                 replies: "lenient".into(),
                 format: "as it came".into(),
+                retry_on: vec![422],
+                retry_never: vec![500, 501],
+                ordered_by: Some("partitionkey".into()),
+                blocked_key: Some("retry".into()),
+                on_quota: "discardOldest".into(),
+                paused: true,
             },
             resource: serde_json::json!({"kind": "Trigger", "spec": {"broker": "default"}}),
+            names: vec![serde_json::json!({"kind": "Sink", "spec": {"breaker": "off"}})],
         };
         expect![[r#"
             Trigger       shop/billing
@@ -199,18 +250,28 @@ mod tests {
             Dead letters  3, see `weft dead-letters list --trigger shop/billing`
 
             Terms
-              retry        until the event is 1d old
-              backoff      exponential, from 0.2 s up to 300 s, up to half as much again
-              timeout      30 s
-              retry-after  heeded up to 300 s
-              in flight    at most 100
-              replies      lenient
-              format       as it came
+              retry          until the event is 1d old
+              backoff        exponential, from 0.2 s up to 300 s, up to half as much again
+              timeout        30 s
+              retry-after    heeded up to 300 s
+              in flight      at most 100
+              replies        lenient
+              format         as it came
+              retried too    422
+              never retried  500, 501
+              ordered by     partitionkey; later events of a key wait for one that fails
+              quota          its oldest give way when space is short
+              paused         nothing is sent
 
             As written
               kind: Trigger
               spec:
                 broker: default
+
+            It names
+              kind: Sink
+              spec:
+                breaker: "off"
         "#]]
         .assert_eq(&trigger(&detail));
     }
