@@ -4,6 +4,7 @@
 mod catalog;
 mod good;
 mod mistakes;
+mod page;
 mod policies;
 mod sinks;
 

@@ -42,7 +42,12 @@ fn runs_as(lines: &str, expect: Expect) {
 
 #[test]
 fn a_sink_that_says_nothing_has_the_defaults() {
-    runs_as("", expect!["http://erp/in?x=1 sink:default/erp Health { breaker: Some(Breaker { consecutive_failures: 7, success_rate: SuccessRate { threshold: 0.8, window: 10s, min_requests: 5 }, min_penalty: 1s, max_penalty: 60s, jitter: 0.5 }), retry_budget: Some(RetryBudget { ratio: 0.2, min_per_second: 10, ttl: 10s }), max_in_flight: None, adaptive: None, warmup: Warmup { duration: 30s, min_percent: 10 }, paused: false }"]);
+    runs_as(
+        "",
+        expect![
+            "http://erp/in?x=1 sink:default/erp Health { breaker: Some(Breaker { consecutive_failures: 7, success_rate: SuccessRate { threshold: 0.8, window: 10s, min_requests: 5 }, min_penalty: 1s, max_penalty: 60s, jitter: 0.5 }), retry_budget: Some(RetryBudget { ratio: 0.2, min_per_second: 10, ttl: 10s }), max_in_flight: None, adaptive: None, warmup: Warmup { duration: 30s, min_percent: 10 }, paused: false }"
+        ],
+    );
 }
 
 #[test]
@@ -52,17 +57,23 @@ fn everything_that_a_sink_says_is_run() {
          PT2S, maxPenalty: PT5M, jitter: 1}\nretryBudget: {ratio: 0.25, minPerSecond: 0, ttl: \
          PT5S}\nmaxInFlight: 7\nconcurrency: {mode: adaptive, min: 1, max: 50}\nwarmup: {duration: PT0S, minPercent: \
          100}\npaused: true",
-        expect!["http://erp/in?x=1 sink:default/erp Health { breaker: Some(Breaker { consecutive_failures: 3, success_rate: SuccessRate { threshold: 0.5, window: 30s, min_requests: 10 }, min_penalty: 2s, max_penalty: 300s, jitter: 1.0 }), retry_budget: Some(RetryBudget { ratio: 0.25, min_per_second: 0, ttl: 5s }), max_in_flight: Some(7), adaptive: Some(Adaptive { min: 1, max: 50 }), warmup: Warmup { duration: 0ns, min_percent: 100 }, paused: true }"],
+        expect![
+            "http://erp/in?x=1 sink:default/erp Health { breaker: Some(Breaker { consecutive_failures: 3, success_rate: SuccessRate { threshold: 0.5, window: 30s, min_requests: 10 }, min_penalty: 2s, max_penalty: 300s, jitter: 1.0 }), retry_budget: Some(RetryBudget { ratio: 0.25, min_per_second: 0, ttl: 5s }), max_in_flight: Some(7), adaptive: Some(Adaptive { min: 1, max: 50 }), warmup: Warmup { duration: 0ns, min_percent: 100 }, paused: true }"
+        ],
     );
     runs_as(
         "breaker: off\nretryBudget: off\nconcurrency: {mode: fixed}\npaused: false",
-        expect!["http://erp/in?x=1 sink:default/erp Health { breaker: None, retry_budget: None, max_in_flight: None, adaptive: None, warmup: Warmup { duration: 30s, min_percent: 10 }, paused: false }"],
+        expect![
+            "http://erp/in?x=1 sink:default/erp Health { breaker: None, retry_budget: None, max_in_flight: None, adaptive: None, warmup: Warmup { duration: 30s, min_percent: 10 }, paused: false }"
+        ],
     );
     // What isn't written of a map takes the default.
     runs_as(
         "breaker: {successRate: {threshold: 1}}\nretryBudget: {ratio: 0}\nconcurrency: {mode: adaptive}\nwarmup: \
          {minPercent: 50}",
-        expect!["http://erp/in?x=1 sink:default/erp Health { breaker: Some(Breaker { consecutive_failures: 7, success_rate: SuccessRate { threshold: 1.0, window: 10s, min_requests: 5 }, min_penalty: 1s, max_penalty: 60s, jitter: 0.5 }), retry_budget: Some(RetryBudget { ratio: 0.0, min_per_second: 10, ttl: 10s }), max_in_flight: None, adaptive: Some(Adaptive { min: 3, max: 1000 }), warmup: Warmup { duration: 30s, min_percent: 50 }, paused: false }"],
+        expect![
+            "http://erp/in?x=1 sink:default/erp Health { breaker: Some(Breaker { consecutive_failures: 7, success_rate: SuccessRate { threshold: 1.0, window: 10s, min_requests: 5 }, min_penalty: 1s, max_penalty: 60s, jitter: 0.5 }), retry_budget: Some(RetryBudget { ratio: 0.0, min_per_second: 10, ttl: 10s }), max_in_flight: None, adaptive: Some(Adaptive { min: 3, max: 1000 }), warmup: Warmup { duration: 30s, min_percent: 50 }, paused: false }"
+        ],
     );
 }
 
@@ -151,9 +162,14 @@ fn mistakes() {
 fn references() {
     check(
         &sends_to("{ref: {kind: Service, name: erp}}"),
-        expect!["a.yaml:7:16  spec.subscriber.ref is not supported by this version, without Kubernetes nothing resolves it: write the address, such as uri: http://127.0.0.1:8081/"],
+        expect![
+            "a.yaml:7:16  spec.subscriber.ref is not supported by this version, without Kubernetes nothing resolves it: write the address, such as uri: http://127.0.0.1:8081/"
+        ],
     );
-    check(&sends_to("{ref: {name: erp}}"), expect!["a.yaml:7:16  spec.subscriber.ref.kind is missing, write kind: Sink"]);
+    check(
+        &sends_to("{ref: {name: erp}}"),
+        expect!["a.yaml:7:16  spec.subscriber.ref.kind is missing, write kind: Sink"],
+    );
     check(
         &sends_to("{ref: {kind: Sink, apiVersion: v1}}"),
         expect![[r#"
@@ -166,10 +182,15 @@ fn references() {
             a.yaml:7:16  spec.subscriber.ref.apiVersion is missing, a Sink's is weft.dev/v1alpha1
             a.yaml:7:55  spec.subscriber.ref.namespace is "A", use lower-case letters, digits and dashes, beginning and ending with a letter or digit"#]],
     );
-    check(&sends_to("{ref: erp}"), expect![[r#"a.yaml:7:21  spec.subscriber.ref is "erp", it must be a map of fields"#]]);
+    check(
+        &sends_to("{ref: erp}"),
+        expect![[r#"a.yaml:7:21  spec.subscriber.ref is "erp", it must be a map of fields"#]],
+    );
     check(
         &sends_to(&format!("{{uri: /in, ref: {{{REF}erp}}}}")),
-        expect!["a.yaml:7:21  spec.subscriber.uri stands beside ref, write one of them: the address, or ref alone for the Sink's own"],
+        expect![
+            "a.yaml:7:21  spec.subscriber.uri stands beside ref, write one of them: the address, or ref alone for the Sink's own"
+        ],
     );
     check(
         &sends_to("{ref: {kind: Sink, nam: erp, apiVersion: weft.dev/v1alpha1}}"),
@@ -181,13 +202,20 @@ fn references() {
             sink("erp", "uri: http://erp/"),
             sends_to(&format!("{{ref: {{{REF}epr}}}}"))
         ),
-        expect!["a.yaml:7:1  Trigger default/billing names the Sink default/epr, which does not exist (SinkDoesNotExist), did you mean erp? Otherwise declare a Sink epr in the namespace default"],
+        expect![
+            "a.yaml:7:1  Trigger default/billing names the Sink default/epr, which does not exist (SinkDoesNotExist), did you mean erp? Otherwise declare a Sink epr in the namespace default"
+        ],
     );
     let dead = trigger(
         "billing",
         &format!("delivery: {{deadLetterSink: {{ref: {{{REF}dead, namespace: ops}}}}}}"),
     );
-    check(&dead, expect!["a.yaml:1:1  Trigger default/billing names the Sink ops/dead, which does not exist (SinkDoesNotExist), declare a Sink dead in the namespace ops"]);
+    check(
+        &dead,
+        expect![
+            "a.yaml:1:1  Trigger default/billing names the Sink ops/dead, which does not exist (SinkDoesNotExist), declare a Sink dead in the namespace ops"
+        ],
+    );
 }
 
 /// Where each trigger sends to, by which key its health hangs, and why it isn't ready.
