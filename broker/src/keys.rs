@@ -265,6 +265,18 @@ impl Keys {
         offsets
     }
 
+    /// Forgets held deliveries before `before`, at most `places` of them, and gives them.
+    pub fn drop_held(&mut self, before: Offset, places: usize) -> Vec<Offset> {
+        let mut dropped = Vec::new();
+        for busy in self.busy.values_mut() {
+            while dropped.len() < places && busy.behind.front().is_some_and(|next| *next < before) {
+                dropped.extend(busy.behind.pop_front());
+            }
+        }
+        self.held -= dropped.len() as u64;
+        dropped
+    }
+
     /// Gives memory back after many keys were busy at once.
     fn shrink(&mut self) {
         if self.busy.is_empty() && self.busy.capacity() > KEYS_SPARE {

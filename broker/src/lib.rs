@@ -15,6 +15,7 @@ pub mod answer;
 pub mod books;
 pub mod dead_letters;
 pub mod dedup;
+pub mod delete;
 pub mod destination;
 pub mod engine;
 pub mod fold;

@@ -5,14 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use journal::{Group, Record};
 use tokio::sync::watch;
-use triggers::{Change, Lowered, Problem, Resource, TriggerName, lower};
+use triggers::{Change, Lowered, Problem, Resource, ResourceKey, TriggerName, lower};
 
 use crate::ad_hoc::{AdHoc, AdHocLane};
 use crate::limits::Limits;
 use crate::log::{Log, Stopped};
 use crate::records::Number;
 use crate::records::trigger_set::{self, Kind, Op};
-use crate::registry::{Applied, Registry};
+use crate::registry::{Applied, Registry, Undeletable};
 
 /// Plans changes against the last one planned, and notes them in order.
 ///
@@ -97,6 +97,23 @@ impl Registrar {
         let (ops, applied) = self.locked(|registry| registry.plan(change, now));
         self.write(ops).await?;
         Ok(applied)
+    }
+
+    /// The number of a resource that may be deleted.
+    pub(crate) fn deletable(&self, key: &ResourceKey) -> Result<Number, Undeletable> {
+        self.locked(|registry| registry.deletable(key))
+    }
+
+    /// Deletes a resource whose file is gone, and returns when that is in force.
+    pub(crate) async fn delete(
+        &self,
+        key: &ResourceKey,
+    ) -> Result<Result<(), Undeletable>, Stopped> {
+        let _turn = self.turn.lock().await;
+        match self.locked(|registry| registry.plan_delete(key)) {
+            Ok(ops) => Ok(Ok(self.write(ops).await?)),
+            Err(undeletable) => Ok(Err(undeletable)),
+        }
     }
 
     /// Ends what has been detached for long enough. Doesn't wait until that is in force.

@@ -59,6 +59,23 @@ pub struct Unreadable {
     pub why: String,
 }
 
+/// Why a resource isn't deleted.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Undeletable {
+    /// There is none.
+    #[error("there is no {0}")]
+    Unknown(ResourceKey),
+    /// A file declares it.
+    #[error("{0} is declared by a file and would be back at once: remove it there")]
+    Declared(ResourceKey),
+    /// Others name it.
+    #[error("{0} is named by others, which would run on terms that nobody wrote: change those")]
+    Named(ResourceKey),
+    /// Triggers that name it made it.
+    #[error("{0} is there because triggers name it: remove those")]
+    Implied(ResourceKey),
+}
+
 /// The resources in force.
 #[derive(Debug, Clone, Default)]
 pub struct Registry {
@@ -402,20 +419,7 @@ impl Registry {
         let mut ops: Vec<Op> = self
             .entries()
             .filter(|entry| is_over(entry) && !named.contains(&entry.resource.key()))
-            .map(|entry| match self.is_implied(entry) {
-                // Its triggers go on using it, under the same number: events that are stored
-                // meanwhile are tagged with it.
-                true => Op::Put {
-                    number: entry.number,
-                    uid: entry.uid,
-                    kind: entry.kind,
-                    detached: None,
-                    resource: implied_broker(&entry.broker_name()).canonical(),
-                },
-                false => Op::Delete {
-                    number: entry.number,
-                },
-            })
+            .map(|entry| self.end_of(entry))
             .collect();
         self.take_planned(&mut ops);
         ops
@@ -447,6 +451,48 @@ impl Registry {
             .collect();
         self.take_planned(&mut ops);
         ops
+    }
+
+    /// Plans the end of one resource whose file is gone, before its time.
+    pub(crate) fn plan_delete(&mut self, key: &ResourceKey) -> Result<Vec<Op>, Undeletable> {
+        let number = self.deletable(key)?;
+        let entry = self.entries.get(&number);
+        let mut ops: Vec<Op> = entry.map(|entry| self.end_of(entry)).into_iter().collect();
+        self.take_planned(&mut ops);
+        Ok(ops)
+    }
+
+    /// The number of a resource that may be deleted: its file is gone.
+    pub(crate) fn deletable(&self, key: &ResourceKey) -> Result<Number, Undeletable> {
+        let entry = self.number(key).and_then(|number| self.get(number));
+        let entry = entry.ok_or_else(|| Undeletable::Unknown(key.clone()))?;
+        let named = || {
+            self.entries()
+                .any(|other| references(&other.resource).contains(key))
+        };
+        match entry.detached {
+            Some(_) if named() => Err(Undeletable::Named(key.clone())),
+            Some(_) => Ok(entry.number),
+            None if self.stands_without_a_file(entry) => Err(Undeletable::Implied(key.clone())),
+            None => Err(Undeletable::Declared(key.clone())),
+        }
+    }
+
+    fn end_of(&self, entry: &Entry) -> Op {
+        match self.is_implied(entry) {
+            // Its triggers go on using it, under the same number: events that are stored
+            // meanwhile are tagged with it.
+            true => Op::Put {
+                number: entry.number,
+                uid: entry.uid,
+                kind: entry.kind,
+                detached: None,
+                resource: implied_broker(&entry.broker_name()).canonical(),
+            },
+            false => Op::Delete {
+                number: entry.number,
+            },
+        }
     }
 
     /// Whether it is a broker that a trigger's naming it made: no file ever said so.

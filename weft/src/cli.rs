@@ -3,11 +3,14 @@
 //! Each command's help ends with examples that can be pasted. Flags of `run` win over the Node
 //! in the YAML; a flag's environment variable counts as the flag.
 
+mod operate;
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::operate::{DeleteArgs, Pausable, PauseArgs, ResumeArgs};
 use crate::exit;
 use crate::span::Span;
 
@@ -81,6 +84,9 @@ pub(crate) enum Command {
     Describe(DescribeArgs),
     #[command(visible_alias = "dl")]
     DeadLetters(DeadLettersArgs),
+    Pause(PauseArgs),
+    Resume(ResumeArgs),
+    Delete(DeleteArgs),
     Log(LogCommandArgs),
     Completion(CompletionArgs),
 }

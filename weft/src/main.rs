@@ -60,6 +60,9 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Get(args) => commands::get::run(args),
         Command::Describe(args) => commands::describe::run(args),
         Command::DeadLetters(args) => commands::dead_letters::run(args),
+        Command::Pause(args) => commands::pause::pause(args),
+        Command::Resume(args) => commands::pause::resume(args),
+        Command::Delete(args) => commands::delete::run(args),
         Command::Log(args) => commands::log::run(args),
         Command::Completion(args) => commands::completion::run(args),
     }

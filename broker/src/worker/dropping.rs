@@ -64,15 +64,20 @@ impl AtWork {
         let others = (lane.due.iter())
             .chain(parked.map(|(_, delivery)| delivery))
             .filter(|delivery| delivery.offset < before);
-        (owed.count() + others.count()) as u64
+        let held = (lane.keys.as_deref()).map_or_else(Vec::new, |keys| keys.held_offsets());
+        let held = held.iter().filter(|offset| **offset < before);
+        (owed.count() + others.count() + held.count()) as u64
     }
 
     fn drop_of(&mut self, slot: usize, before: Offset, places: usize) -> u64 {
+        // First, so that nothing is held any more behind what ends below.
+        let held = self.with_keys(slot as u32, |keys| keys.drop_held(before, places));
         let Some(lane) = &mut self.lanes[slot] else {
             return 0;
         };
         let number = lane.facts.number;
-        let mut ended: Vec<(Offset, u32)> = Vec::new();
+        let held = held.unwrap_or_default().into_iter();
+        let mut ended: Vec<(Offset, u32)> = held.map(|offset| (offset, 0)).collect();
         while ended.len() < places && lane.owed.peek().is_some_and(|offset| offset < before) {
             ended.extend(lane.owed.pop().map(|offset| (offset, 0)));
         }
@@ -101,6 +106,7 @@ impl AtWork {
         });
         let at = self.log.clock().wall();
         for (offset, attempt) in &ended {
+            self.key_ended(slot as u32, *offset);
             self.settled.push(Settlement {
                 number,
                 offset: *offset,

@@ -6,6 +6,7 @@ mod backoff;
 mod crash;
 mod dead_letters;
 mod dedup;
+mod delete;
 mod fairness;
 mod ordering;
 mod outcomes;

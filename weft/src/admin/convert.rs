@@ -15,8 +15,8 @@ use event::{EventRef, Mode};
 use triggers::{BackoffPolicy, BlockedKey, Format, OnQuota, Replies, Terms};
 
 use crate::admin::views::{
-    AttemptView, BookView, DestinationView, EventHead, EventView, LetterView, Payload, StoredEvent,
-    TermsView, TriggerView,
+    AttemptView, BookView, DestinationView, EventHead, EventView, LetterView, PausedState, Payload,
+    StoredEvent, TermsView, TriggerView,
 };
 use broker::time::rfc3339;
 
@@ -65,6 +65,11 @@ pub(super) fn trigger_view(report: &TriggerReport, now: WallTime) -> TriggerView
         replies: lane.tally.replies,
         replies_ignored: lane.tally.replies_ignored,
         dead_letters: report.dead_letters,
+        paused: report.paused.as_ref().map(|paused| PausedState {
+            since: rfc3339(paused.since),
+            by: if paused.annotation { "YAML" } else { "command" }.into(),
+            destination: paused.destination.as_deref().map(str::to_owned),
+        }),
     }
 }
 

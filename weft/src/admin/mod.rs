@@ -6,6 +6,7 @@ pub(crate) mod convert;
 pub(crate) mod guard;
 pub(crate) mod idle;
 pub(crate) mod metrics;
+pub(crate) mod operate;
 pub(crate) mod problem;
 mod series;
 pub(crate) mod views;
@@ -15,7 +16,7 @@ use std::sync::Arc;
 
 use adapters_http::source::Stop;
 use axum::Router;
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, delete, get, post};
 use broker::{Clock, Engine, WallTime};
 
 use crate::node::health::Health;
@@ -65,6 +66,26 @@ fn routes() -> Vec<(&'static str, MethodRouter<State>)> {
         ("/api/v1/destinations", get(api::destinations)),
         ("/api/v1/dead-letters", get(api::dead_letters)),
         ("/api/v1/dead-letters/{id}", get(api::dead_letter)),
+        (
+            "/api/v1/triggers/{namespace}/{name}/pause",
+            post(operate::pause_trigger),
+        ),
+        (
+            "/api/v1/triggers/{namespace}/{name}/resume",
+            post(operate::resume_trigger),
+        ),
+        (
+            "/api/v1/destinations/pause",
+            post(operate::pause_destination),
+        ),
+        (
+            "/api/v1/destinations/resume",
+            post(operate::resume_destination),
+        ),
+        (
+            "/api/v1/resources/{kind}/{namespace}/{name}",
+            delete(operate::delete),
+        ),
     ]
 }
 

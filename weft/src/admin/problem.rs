@@ -61,6 +61,6 @@ pub(crate) async fn no_such_path(uri: Uri) -> Problem {
 pub(crate) async fn wrong_method() -> Problem {
     Problem::new(
         StatusCode::METHOD_NOT_ALLOWED,
-        "every path of this API is read by GET",
+        "this path isn't asked so; /openapi.json says how each is",
     )
 }

@@ -108,6 +108,21 @@ pub(crate) struct TriggerView {
     pub(crate) replies: u64,
     pub(crate) replies_ignored: u64,
     pub(crate) dead_letters: u64,
+    /// Absent when it sends.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) paused: Option<PausedState>,
+}
+
+/// What keeps a trigger from sending.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct PausedState {
+    /// RFC 3339.
+    pub(crate) since: String,
+    /// `command` or `YAML`.
+    pub(crate) by: String,
+    /// The destination, where that is what is paused.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub(crate) destination: Option<String>,
 }
 
 /// A trigger in full.

@@ -30,6 +30,9 @@ fn the_help_begins_with_how_to_begin() {
           get           List triggers, brokers or destinations of a running node
           describe      Show one thing of a running node in full
           dead-letters  List and show deliveries that failed for good [alias: dl]
+          pause         Hold back what a trigger or a destination is owed
+          resume        Let a paused trigger or destination go on
+          delete        Delete a trigger, or another resource, whose file is gone
           log           Look into a data folder, also of a node that runs or crashed
           completion    Print a completion script for a shell
           help          Print this message or the help of the given subcommand(s)

@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, header};
+use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::cli::{ADMIN_URL, AdminArgs, Output};
@@ -23,6 +24,34 @@ pub(crate) struct Said<T> {
 ///
 /// Nobody answers, the node said no, or there is no such thing.
 pub(crate) fn ask<T: DeserializeOwned>(args: &AdminArgs, path: &str) -> Result<Said<T>, Failure> {
+    call(args, Method::GET, path, Bytes::new())
+}
+
+/// Tells the node to do something, with what it needs to know.
+///
+/// # Errors
+///
+/// Nobody answers, the node said no, or there is no such thing.
+pub(crate) fn tell<T: DeserializeOwned>(
+    args: &AdminArgs,
+    path: &str,
+    body: &impl Serialize,
+) -> Result<Said<T>, Failure> {
+    let body = serde_json::to_vec(body).map_err(Failure::fault)?;
+    call(args, Method::POST, path, body.into())
+}
+
+/// Asks, or tells, whatever the method.
+///
+/// # Errors
+///
+/// Nobody answers, the node said no, or there is no such thing.
+pub(crate) fn call<T: DeserializeOwned>(
+    args: &AdminArgs,
+    method: Method,
+    path: &str,
+    body: Bytes,
+) -> Result<Said<T>, Failure> {
     let mut client = Client::new(&args.admin_url, ADMIN_URL)
         .map_err(|error| Failure::new(Exit::Usage, error))?;
     let mut headers = HeaderMap::new();
@@ -33,12 +62,14 @@ pub(crate) fn ask<T: DeserializeOwned>(args: &AdminArgs, path: &str) -> Result<S
             value.parse().map_err(Failure::fault)?,
         );
     }
+    if !body.is_empty() {
+        let json = header::HeaderValue::from_static("application/json");
+        headers.insert(header::CONTENT_TYPE, json);
+    }
     let base = client.path().trim_end_matches('/').to_owned();
     let path = format!("{base}{path}");
     let answer = super::block_on(async {
-        let answer = client
-            .request(Method::GET, &path, &headers, Bytes::new())
-            .await;
+        let answer = client.request(method, &path, &headers, body).await;
         answer.map_err(unreachable)
     })?;
     if answer.status.is_success() {

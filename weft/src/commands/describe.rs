@@ -63,6 +63,12 @@ fn trigger(detail: &TriggerDetail) -> String {
             format!("{since}; what is owed waits 10 minutes for it"),
         ));
     }
+    if let Some(paused) = &view.paused {
+        rows.push((
+            "Paused since",
+            crate::commands::pause::standing(view, paused),
+        ));
+    }
     rows.push(("Books", books(&view.books)));
     for (cause, dead) in &view.books.dead {
         rows.push(("", format!("  {} dead: {cause}", count(*dead))));

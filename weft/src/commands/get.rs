@@ -57,6 +57,9 @@ pub(crate) fn state(trigger: &TriggerView) -> String {
     if trigger.detached.is_some() {
         return "detached".into();
     }
+    if trigger.paused.is_some() {
+        return "paused".into();
+    }
     match &trigger.reason {
         None => "ready".into(),
         Some(reason) => reason.clone(),
@@ -234,6 +237,7 @@ pub(crate) mod tests {
     use expect_test::expect;
 
     use super::*;
+    use crate::admin::views::PausedState;
 
     pub(crate) fn trigger(name: &str) -> TriggerView {
         TriggerView {
@@ -266,6 +270,7 @@ pub(crate) mod tests {
             replies: 0,
             replies_ignored: 3,
             dead_letters: 3,
+            paused: None,
         }
     }
 
@@ -275,12 +280,19 @@ pub(crate) mod tests {
         (gone.detached, gone.oldest_owed_seconds) = (Some("2026-01-01T00:00:00.000Z".into()), None);
         let mut stray = trigger("stray");
         stray.reason = Some("BrokerDoesNotExist".into());
+        let mut held = trigger("held");
+        held.paused = Some(PausedState {
+            since: "2026-01-01T00:00:00.000Z".into(),
+            by: "command".into(),
+            destination: None,
+        });
         expect![[r#"
             NAMESPACE  NAME     BROKER   STATE               OWED  OLDEST  DELIVERED  DEAD  SUBSCRIBER
             shop       billing  default  ready                 10  1m 15s      1,190     3  http://127.0.0.1:8081/
             shop       audit    default  detached              10       -      1,190     3  http://127.0.0.1:8081/
             shop       stray    default  BrokerDoesNotExist    10  1m 15s      1,190     3  http://127.0.0.1:8081/
-        "#]].assert_eq(&triggers(&[trigger("billing"), gone, stray]));
+            shop       held     default  paused                10  1m 15s      1,190     3  http://127.0.0.1:8081/
+        "#]].assert_eq(&triggers(&[trigger("billing"), gone, stray, held]));
         expect![[r#"
             no triggers; put a Trigger into the folder that `weft run` watches
         "#]]

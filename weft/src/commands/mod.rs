@@ -4,10 +4,13 @@
 pub(crate) mod api;
 pub(crate) mod check;
 pub(crate) mod completion;
+pub(crate) mod confirm;
 pub(crate) mod dead_letters;
+pub(crate) mod delete;
 pub(crate) mod describe;
 pub(crate) mod get;
 pub(crate) mod log;
+pub(crate) mod pause;
 pub(crate) mod receive;
 pub(crate) mod run;
 pub(crate) mod send;

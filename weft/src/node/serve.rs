@@ -103,6 +103,7 @@ pub(crate) async fn serve(settings: Settings, files: Vec<File>) -> Result<(), Fa
     engine.caught_up().await.map_err(Failure::fault)?;
     let problems = Arc::new(Problems::default());
     problems.set(&report);
+    problems.set_places(&catalog);
 
     let (stop, stopped) = watch::channel(None);
     let admin = Admin {

@@ -7,6 +7,7 @@
 //! A change is read once it has been still for 100 ms, so that half-written files and renames in
 //! two steps are seen as one change; one that never rests is read after a second anyway.
 
+use std::collections::HashMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -32,23 +33,41 @@ const RESTLESS_MAX: Duration = Duration::from_secs(1);
 /// Looking may take this share of the time.
 const LOOK_SHARE_MAX: u32 = 50;
 
-/// What is wrong in the YAML now, for the admin API.
+/// What is wrong in the YAML now, and where each resource stands, for the admin API.
 #[derive(Debug, Default)]
-pub(crate) struct Problems(Mutex<Vec<String>>);
+pub(crate) struct Problems {
+    lines: Mutex<Vec<String>>,
+    places: Mutex<HashMap<String, String>>,
+}
 
 impl Problems {
     /// The problems, a line each.
     pub(crate) fn all(&self) -> Vec<String> {
-        self.0
+        self.lines
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
     }
 
+    /// Where a resource stands, `conf/billing.yaml:3:1`; `resource` as `Trigger shop/billing`.
+    pub(crate) fn place(&self, resource: &str) -> Option<String> {
+        let places = self.places.lock().unwrap_or_else(PoisonError::into_inner);
+        places.get(resource).cloned()
+    }
+
+    /// Remembers where all resources stand.
+    pub(crate) fn set_places(&self, catalog: &Catalog) {
+        let places = catalog.in_force().filter_map(|resource| {
+            let place = resource.place.as_ref()?;
+            Some((resource.key().to_string(), place.to_string()))
+        });
+        *self.places.lock().unwrap_or_else(PoisonError::into_inner) = places.collect();
+    }
+
     /// Replaces them.
     pub(crate) fn set(&self, report: &Report) {
         let lines = report.problems.iter().map(ToString::to_string).collect();
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = lines;
+        *self.lines.lock().unwrap_or_else(PoisonError::into_inner) = lines;
     }
 }
 
@@ -189,6 +208,7 @@ impl Watch {
         let (put, gone) = (change.put.len(), change.gone.len());
         let applied = apply(&self.engine, change).await?;
         self.problems.set(&report);
+        self.problems.set_places(&self.catalog);
         if put + gone > 0 {
             let mut parts = vec![format!("reloaded: {}", report.counts)];
             if applied.put > 0 {
