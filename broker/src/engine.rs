@@ -172,6 +172,7 @@ impl Engine {
         let parts = router::Parts {
             log: log.clone(),
             retention,
+            event_bytes_max: limits.event_bytes_max,
             admission: Arc::clone(&admission),
             workers: peers.clone(),
             questions,

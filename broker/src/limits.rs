@@ -3,6 +3,9 @@
 /// Bounds of one node's engine.
 #[derive(Debug, Clone)]
 pub struct Limits {
+    /// Bytes of one event. A larger one is refused at the door; a larger reply ends its delivery
+    /// as a dead letter, cause `reply`.
+    pub event_bytes_max: usize,
     /// Requests in the air per worker. At the bound ready lanes wait their turn; each gets one
     /// place before any gets its second.
     pub in_flight_max: usize,
@@ -36,6 +39,7 @@ pub struct Limits {
 impl Default for Limits {
     fn default() -> Self {
         Self {
+            event_bytes_max: 1 << 20,
             in_flight_max: 4096,
             in_flight_bytes_max: 64 << 20,
             destination_in_flight_max: 256,

@@ -88,6 +88,8 @@ pub struct Router {
     pub(crate) log: Log,
     /// How long history that nobody is owed is kept, at the most.
     pub(crate) retention: Duration,
+    /// The largest event that any broker takes.
+    pub(crate) event_bytes_max: usize,
     pub(crate) admission: Arc<Admission>,
     pub(crate) workers: Vec<mpsc::Sender<ToWorker>>,
     pub(crate) questions: mpsc::Receiver<ToRouter>,
@@ -130,6 +132,7 @@ pub struct Router {
 pub(crate) struct Parts {
     pub(crate) log: Log,
     pub(crate) retention: Duration,
+    pub(crate) event_bytes_max: usize,
     pub(crate) admission: Arc<Admission>,
     pub(crate) workers: Vec<mpsc::Sender<ToWorker>>,
     pub(crate) questions: mpsc::Receiver<ToRouter>,
@@ -145,6 +148,7 @@ impl Router {
         let Parts {
             log,
             retention,
+            event_bytes_max,
             admission,
             workers,
             questions,
@@ -206,6 +210,7 @@ impl Router {
         Self {
             log,
             retention,
+            event_bytes_max,
             admission,
             workers,
             questions,

@@ -6,7 +6,7 @@ use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
 use tokio::sync::oneshot;
-use triggers::{BrokerName, Destination, Index, Lowered, Trigger, TriggerName};
+use triggers::{BrokerName, Destination, Index, Trigger, TriggerName};
 
 use super::Router;
 use crate::Fault;
@@ -39,12 +39,11 @@ impl Router {
             .collect();
         self.admission
             .open_for(numbers.iter().filter_map(|(name, number)| {
-                let broker = lowered.brokers.get(name)?;
-                let event_bytes_max = usize::try_from(broker.event_bytes_max).unwrap_or(usize::MAX);
+                lowered.brokers.get(name)?;
                 Some(BrokerFacts {
                     name: name.clone(),
                     number: *number,
-                    event_bytes_max,
+                    event_bytes_max: self.event_bytes_max,
                 })
             }));
         if self.folded_to <= self.next {
@@ -73,7 +72,7 @@ impl Router {
                 continue;
             };
             let broker = numbers.get(&trigger.broker).copied();
-            for facts in facts_of(entry, trigger, broker, &lowered, &self.pausing) {
+            for facts in facts_of(entry, trigger, broker, self.event_bytes_max, &self.pausing) {
                 wanted.insert(facts.number, Arc::new(facts));
             }
             if trigger.not_ready.is_none() && broker.is_some() {
@@ -82,7 +81,7 @@ impl Router {
         }
         for (entry, trigger) in self.registry.ad_hoc() {
             let broker = numbers.get(&trigger.broker).copied();
-            for facts in facts_of(entry, &trigger, broker, &lowered, &self.pausing) {
+            for facts in facts_of(entry, &trigger, broker, self.event_bytes_max, &self.pausing) {
                 wanted.insert(facts.number, Arc::new(facts));
             }
         }
@@ -191,14 +190,9 @@ fn facts_of(
     entry: &Entry,
     trigger: &Trigger,
     broker: Option<Number>,
-    lowered: &Lowered,
+    event_bytes_max: usize,
     pausing: &Pausing,
 ) -> impl Iterator<Item = LaneFacts> {
-    let event_bytes_max = lowered
-        .brokers
-        .get(&trigger.broker)
-        .and_then(|broker| usize::try_from(broker.event_bytes_max).ok())
-        .unwrap_or(usize::MAX);
     let lane = |number: Number, destination: &Destination, forwards: bool| LaneFacts {
         number,
         uid: entry.uid,

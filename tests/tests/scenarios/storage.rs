@@ -251,3 +251,32 @@ async fn a_dead_letter_keeps_its_event() {
     let letter = page.letters.first().expect("the letter is listed");
     assert_eq!(letter.event.as_ref().unwrap().event.as_ref().id(), "dead");
 }
+
+/// The Node's `limits.eventBytes` holds at every broker's door, above the default and below it.
+#[tokio::test(start_paused = true)]
+async fn the_nodes_limit_of_an_event_holds() {
+    for (limit, bytes, taken) in [(64 << 10, 100_000, false), (2 << 20, 1_500_000, true)] {
+        let world = World::new()
+            .limits(|limits| limits.event_bytes_max = limit)
+            .journal(|options| {
+                options.segment_bytes = 8 << 20;
+                options.group_bytes_max = 3 << 20;
+                options.queue_bytes_max = 8 << 20;
+                options.note_bytes_max = 3 << 20;
+                options.reserve_bytes = 16 << 20;
+                options.bytes_max = 64 << 20;
+            })
+            .trigger("billing", everything(), terms())
+            .sink("billing", always(200))
+            .start()
+            .await;
+        let large = event::Event::build("o-1", "/shop", "order.placed").data(vec![b'x'; bytes]);
+        let large = large.finish().expect("a test's event is valid");
+        let answer = world.try_publish("default", vec![large]).await;
+        match answer {
+            Ok(_) => assert!(taken, "{bytes} bytes were taken over {limit}"),
+            Err(Refusal::TooLarge { limit: told, .. }) => assert_eq!((taken, told), (false, limit)),
+            Err(other) => panic!("{other}"),
+        }
+    }
+}

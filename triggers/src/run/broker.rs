@@ -18,8 +18,6 @@ pub struct Broker {
     pub dead_letter: Option<Destination>,
     /// Whether an event that comes again is dropped. Default none.
     pub dedup: Option<Dedup>,
-    /// The largest event it takes: the node's `limits.eventBytes`.
-    pub event_bytes_max: u64,
 }
 
 /// An event whose `source` and `id` were seen before is stored and not delivered (GUARANTEES 2).

@@ -5,6 +5,7 @@
 //! at any time with the same result.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 
 use super::annotations::Annotations;
 use super::broker::Broker;
@@ -56,10 +57,9 @@ pub fn lower(resources: &[&Resource]) -> (Lowered, Vec<Problem>) {
             continue;
         }
         let name = BrokerName::new(&*resource.metadata.namespace, &*resource.metadata.name);
-        if !says.contains_key(&name) {
-            let said = named.broker(resource, said, &mut problems);
-            brokers.insert(name.clone(), broker(name.clone(), true, &said, &node));
-            says.insert(name, said);
+        if let Entry::Vacant(free) = says.entry(name.clone()) {
+            let said = free.insert(named.broker(resource, said, &mut problems));
+            brokers.insert(name.clone(), broker(name, true, said));
         }
     }
     let silent = BrokerTerms::default();
@@ -79,7 +79,7 @@ pub fn lower(resources: &[&Resource]) -> (Lowered, Vec<Problem>) {
         if broker_name.name() == DEFAULT_BROKER && !brokers.contains_key(&broker_name) {
             brokers.insert(
                 broker_name.clone(),
-                broker(broker_name.clone(), false, &silent, &node),
+                broker(broker_name.clone(), false, &silent),
             );
         }
         let no_broker = match brokers.contains_key(&broker_name) {
@@ -173,14 +173,13 @@ fn node_of(
     node::node(spec, At::ROOT.key("spec"), faults)
 }
 
-fn broker(name: BrokerName, declared: bool, says: &BrokerTerms, node: &Node) -> Broker {
+fn broker(name: BrokerName, declared: bool, says: &BrokerTerms) -> Broker {
     Broker {
         name,
         declared,
         terms: Delivery::terms(&[&says.own, &says.policy]),
         dead_letter: says.dead_letter.as_ref().map(|(sink, _)| sink.clone()),
         dedup: says.dedup,
-        event_bytes_max: node.limits.event_bytes,
     }
 }
 

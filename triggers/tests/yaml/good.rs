@@ -13,8 +13,8 @@ fn lowered(text: &str, expect: Expect) {
     for broker in lowered.brokers.values() {
         let dead = broker.dead_letter.as_ref().map_or("-", |sink| sink.uri());
         lines.push(format!(
-            "broker {} declared={} dead={dead} max={}",
-            broker.name, broker.declared, broker.event_bytes_max
+            "broker {} declared={} dead={dead}",
+            broker.name, broker.declared
         ));
     }
     for t in lowered.triggers.values() {
@@ -34,7 +34,7 @@ fn everything_is_defaulted() {
     lowered(
         &trigger("billing", "filter: {}\nfilters: []"),
         expect![[r#"
-            broker default/default declared=false dead=- max=1048576
+            broker default/default declared=false dead=-
             trigger default/billing of default/default -> http://127.0.0.1:8081/ dead=-
               Everything
               Terms { retry: None, backoff: Backoff { policy: Exponential, delay: 200ms, max: 300s, jitter: true }, timeout: 30s, retry_after_max: 300s, event_age_max: Some(86400s), max_in_flight: 100, replies: Lenient, classify: Classify { retry_on: [], retry_never: [] }, ordering: None, paused: false, on_quota: DiscardOldest, format: AsItCame }"#]],
@@ -49,7 +49,7 @@ fn the_designs_example_without_what_comes_later() {
              .tmp}}\n  subscriber: {uri: http://127.0.0.1:8081/}\n  delivery: {retry: 5, backoffPolicy: exponential, \
              backoffDelay: PT0.5S}\n",
         expect![[r#"
-            broker shop/default declared=false dead=- max=1048576
+            broker shop/default declared=false dead=-
             trigger shop/billing of shop/default -> http://127.0.0.1:8081/ dead=-
               All([Exact(Type, "com.example.order.placed"), Not(Suffix(Other("subject"), ".tmp"))])
               Terms { retry: Some(5), backoff: Backoff { policy: Exponential, delay: 500ms, max: 300s, jitter: true }, timeout: 30s, retry_after_max: 300s, event_age_max: None, max_in_flight: 100, replies: Lenient, classify: Classify { retry_on: [], retry_never: [] }, ordering: None, paused: false, on_quota: DiscardOldest, format: AsItCame }"#]],
@@ -75,7 +75,7 @@ fn a_triggers_terms_win_over_its_brokers_field_by_field() {
     lowered(
         &format!("{broker}{silent}---\n{outspoken}"),
         expect![[r#"
-            broker default/default declared=true dead=http://dead/ max=1048576
+            broker default/default declared=true dead=http://dead/
             trigger default/outspoken of default/default -> http://127.0.0.1:8081/ dead=http://mine/
               Everything
               Terms { retry: Some(3), backoff: Backoff { policy: Linear, delay: 1s, max: 300s, jitter: false }, timeout: 5s, retry_after_max: 0ns, event_age_max: None, max_in_flight: 7, replies: Lenient, classify: Classify { retry_on: [], retry_never: [] }, ordering: None, paused: false, on_quota: DiscardOldest, format: Json }
@@ -93,7 +93,7 @@ fn filters_replace_filter_unless_empty() {
             "filter: {attributes: {type: a, region: \"\"}}\nfilters:\n- prefix: {type: b}",
         ),
         expect![[r#"
-            broker default/default declared=false dead=- max=1048576
+            broker default/default declared=false dead=-
             trigger default/a of default/default -> http://127.0.0.1:8081/ dead=-
               Prefix(Type, "b")
               Terms { retry: None, backoff: Backoff { policy: Exponential, delay: 200ms, max: 300s, jitter: true }, timeout: 30s, retry_after_max: 300s, event_age_max: Some(86400s), max_in_flight: 100, replies: Lenient, classify: Classify { retry_on: [], retry_never: [] }, ordering: None, paused: false, on_quota: DiscardOldest, format: AsItCame }"#]],
@@ -104,7 +104,7 @@ fn filters_replace_filter_unless_empty() {
             "filter: {attributes: {type: a, region: \"\"}}\nfilters: []",
         ),
         expect![[r#"
-            broker default/default declared=false dead=- max=1048576
+            broker default/default declared=false dead=-
             trigger default/a of default/default -> http://127.0.0.1:8081/ dead=-
               All([Present(Other("region")), Exact(Type, "a")])
               Terms { retry: None, backoff: Backoff { policy: Exponential, delay: 200ms, max: 300s, jitter: true }, timeout: 30s, retry_after_max: 300s, event_age_max: Some(86400s), max_in_flight: 100, replies: Lenient, classify: Classify { retry_on: [], retry_never: [] }, ordering: None, paused: false, on_quota: DiscardOldest, format: AsItCame }"#]],
@@ -201,8 +201,8 @@ fn yaml_is_read_in_all_its_spellings() {
     lowered(
         &text,
         expect![[r#"
-            broker default/b declared=true dead=- max=1048576
-            broker default/default declared=false dead=- max=1048576
+            broker default/b declared=true dead=-
+            broker default/default declared=false dead=-
             trigger default/a of default/default -> http://127.0.0.1:8081/ dead=-
               Everything
               Terms { retry: None, backoff: Backoff { policy: Exponential, delay: 200ms, max: 300s, jitter: true }, timeout: 30s, retry_after_max: 300s, event_age_max: Some(86400s), max_in_flight: 100, replies: Lenient, classify: Classify { retry_on: [], retry_never: [] }, ordering: None, paused: false, on_quota: DiscardOldest, format: AsItCame }"#]],

@@ -115,6 +115,7 @@ impl Settings {
     pub(crate) fn limits(&self) -> broker::Limits {
         let limits = &self.node.limits;
         broker::Limits {
+            event_bytes_max: usize::try_from(limits.event_bytes).unwrap_or(usize::MAX),
             in_flight_max: (limits.in_flight as usize).div_ceil(self.workers),
             destination_in_flight_max: limits.destination_in_flight,
             hops_max: u8::try_from(limits.hops).unwrap_or(u8::MAX),
