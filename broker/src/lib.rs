@@ -40,6 +40,7 @@ pub mod report;
 pub mod rng;
 pub mod router;
 mod seek;
+pub mod sidecar;
 pub mod sink;
 pub mod time;
 pub mod trace;

@@ -149,6 +149,8 @@ struct InAir {
     waiters: Vec<(Arc<Slot>, Range<u64>)>,
     append_bytes: usize,
     note_bytes: usize,
+    /// Bytes of its records, without its padding.
+    record_bytes: u64,
     closes: bool,
 }
 
@@ -308,8 +310,12 @@ impl Committer {
             first: self.next_offset,
             created_ms: wall.0,
             segment_bytes: self.options.segment_bytes,
-            before_end: before.map_or(0, |segment| segment.end_position()),
+            before_end: before.as_ref().map_or(0, |segment| segment.end_position()),
             before_torn: torn.filter(|&torn| torn != u64::MAX).unwrap_or(0),
+            before_record_bytes: before
+                .and_then(|segment| segment.record_bytes())
+                .unwrap_or(0),
+            repacked: None,
         };
         Next::Roll {
             header,
@@ -331,8 +337,10 @@ impl Committer {
             bytes: header.segment_bytes,
             torn_from: u64::MAX,
             voids: Vec::new(),
+            repacked: false,
         };
         let segment = Arc::new(Segment::new(fixed, header.first, DATA_START, false));
+        segment.know_record_bytes(0);
         self.outlets
             .segments
             .push(Arc::clone(&segment), Arc::clone(&file));
@@ -407,6 +415,7 @@ impl Committer {
             waiters: Vec::with_capacity(plan.entries),
             append_bytes: 0,
             note_bytes: 0,
+            record_bytes: plan.bytes as u64,
             closes: false,
         };
         for _ in 0..plan.entries {
@@ -467,7 +476,9 @@ impl Committer {
             offset: first,
             position: air.position,
         };
-        active.segment.extend(end, active.position, mark);
+        active
+            .segment
+            .extend(end, active.position, mark, air.record_bytes);
         self.next_offset = end;
         {
             let mut stats = lock(&self.outlets.stats);

@@ -105,7 +105,10 @@ impl Driver {
         let core = Arc::clone(&self.core);
         let helper = std::thread::Builder::new()
             .name("journal-stock".into())
-            .spawn(move || core.stock.tend_until_ended(|| core.shared.nudge()))
+            .spawn(move || {
+                let repack = || crate::repack::tend(&core);
+                core.stock.tend_until_ended(|| core.shared.nudge(), repack);
+            })
             .map_err(|source| Fault::Prepare {
                 name: "the helper thread".into(),
                 source,

@@ -18,6 +18,7 @@ use crate::queue::{Full, Shared, Work};
 use crate::reader::{ReadError, Reader, Reading, Source};
 use crate::record::{Group, Offset};
 use crate::recovery::{self, OpenError, Recovered};
+use crate::repack::{RepackError, Repacked};
 use crate::segment::Segments;
 use crate::stats::Stats;
 use crate::stock::Stock;
@@ -60,6 +61,11 @@ pub struct SegmentFacts {
     pub end: Offset,
     /// Bytes of its file.
     pub bytes: u64,
+    /// Bytes of its records, without what pads its frames; none if that isn't known, as of one that
+    /// an earlier version of this code sealed.
+    pub record_bytes: Option<u64>,
+    /// Whether its records were laid out anew, without padding.
+    pub repacked: bool,
     /// When it was opened.
     pub created: WallTime,
     /// Whether nothing more will be written to it.
@@ -205,6 +211,8 @@ impl Journal {
             first: Offset(segment.first),
             end: Offset(segment.end()),
             bytes: segment.bytes,
+            record_bytes: segment.record_bytes(),
+            repacked: segment.repacked,
             created: segment.created,
             sealed: segment.is_sealed(),
         });
@@ -239,6 +247,38 @@ impl Journal {
         let now = self.core.stock.set_bytes_max(bytes);
         self.core.shared.nudge();
         now
+    }
+
+    /// Lays the records of one sealed segment that is mostly padding out anew, without it, into a
+    /// shorter file that takes its place: the same records, at the same offsets. A driver on a thread
+    /// of its own does so by itself; this is for other drivers, and for tests. Blocks on the disk.
+    /// None if there is no such segment, if files are held, or if there is no room for the copy.
+    ///
+    /// # Errors
+    ///
+    /// If the copy can't be made. Everything is as it was then; nothing is lost.
+    pub fn repack(&self) -> Result<Option<Repacked>, RepackError> {
+        crate::repack::repack_one(&self.core)
+    }
+
+    /// Writes the side file of the sealed segment `sequence`, in place of one that is there: bytes
+    /// that the caller derived from its records and can derive again. It goes with its segment, and
+    /// isn't counted in `usage`. `false` if there is no such segment. Blocks on the disk.
+    ///
+    /// # Errors
+    ///
+    /// If the disk fails or is full; the segment may be without side file then.
+    pub fn write_side(&self, sequence: u64, content: &[u8]) -> std::io::Result<bool> {
+        crate::side::write(&self.core, sequence, content)
+    }
+
+    /// What `write_side` wrote; none if the file is missing, damaged or cut short.
+    ///
+    /// # Errors
+    ///
+    /// If the disk fails.
+    pub fn read_side(&self, sequence: u64) -> std::io::Result<Option<bytes::Bytes>> {
+        crate::side::read(&self.core, sequence)
     }
 
     /// How much room there is.

@@ -143,6 +143,20 @@ pub(crate) struct SegmentHeader {
     /// Where its frames stop being known as complete: groups that are not whole from there on don't
     /// count. 0 if it was left in order.
     pub(crate) before_torn: u64,
+    /// Bytes of its records, without the padding of its frames; 0 if that isn't known.
+    pub(crate) before_record_bytes: u64,
+    /// Of a segment that was repacked: where it ends itself.
+    pub(crate) repacked: Option<RepackedEnd>,
+}
+
+/// What the header of a repacked segment says of itself. The next segment's header still speaks of
+/// the layout that it had before.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct RepackedEnd {
+    /// The position behind its last frame, which is its file's length.
+    pub(crate) end_position: u64,
+    /// Bytes of its records, without the padding of its frames.
+    pub(crate) record_bytes: u64,
 }
 
 /// Why the first block of a segment could not be read.
@@ -179,7 +193,14 @@ impl SegmentHeader {
         ] {
             copy.extend_from_slice(&field.to_le_bytes());
         }
-        copy.resize(SEGMENT_CHECKED_BYTES, 0);
+        let (end_position, record_bytes) = self
+            .repacked
+            .map_or((0, 0), |end| (end.end_position, end.record_bytes));
+        for field in [self.before_record_bytes, end_position, record_bytes] {
+            let field = u32::try_from(field).expect("bounded by the segment");
+            copy.extend_from_slice(&field.to_le_bytes());
+        }
+        debug_assert_eq!(copy.len(), SEGMENT_CHECKED_BYTES);
         let crc = crc32c::crc32c(&copy);
         copy.extend_from_slice(&crc.to_le_bytes());
         copy.resize(SEGMENT_COPY_AT, 0);
@@ -219,6 +240,11 @@ impl SegmentHeader {
             segment_bytes: u64_at(copy, 56),
             before_end: u64_at(copy, 64),
             before_torn: u64_at(copy, 72),
+            before_record_bytes: u32_at(copy, 80).into(),
+            repacked: (u32_at(copy, 84) != 0).then(|| RepackedEnd {
+                end_position: u32_at(copy, 84).into(),
+                record_bytes: u32_at(copy, 88).into(),
+            }),
         }
     }
 }
@@ -280,7 +306,7 @@ mod tests {
 
     #[test]
     fn a_segment_header_survives_any_flipped_bit() {
-        let header = SegmentHeader {
+        let mut header = SegmentHeader {
             log_id: 1,
             sequence: 2,
             generation: 3,
@@ -289,13 +315,24 @@ mod tests {
             segment_bytes: 6,
             before_end: 7,
             before_torn: 8,
+            before_record_bytes: 9,
+            repacked: None,
         };
-        let block = header.encode();
-        assert_eq!(block.len(), BLOCK_BYTES);
-        for bit in 0..BLOCK_BYTES * 8 {
-            let mut block = block.clone();
-            block[bit / 8] ^= 1 << (bit % 8);
-            assert_eq!(SegmentHeader::decode(&block), Ok(header), "bit {bit}");
+        for repacked in [
+            None,
+            Some(RepackedEnd {
+                end_position: 10,
+                record_bytes: 11,
+            }),
+        ] {
+            header.repacked = repacked;
+            let block = header.encode();
+            assert_eq!(block.len(), BLOCK_BYTES);
+            for bit in 0..BLOCK_BYTES * 8 {
+                let mut block = block.clone();
+                block[bit / 8] ^= 1 << (bit % 8);
+                assert_eq!(SegmentHeader::decode(&block), Ok(header), "bit {bit}");
+            }
         }
     }
 

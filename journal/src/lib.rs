@@ -15,7 +15,8 @@
 //!
 //! The bytes are in `docs/format.md`. Modules in reading order: `record` (what is stored), `layout`
 //! (as bytes), `disk` with `os_disk` and [`model_disk`] (where), `queue` and `appended` (who waits),
-//! `committer`, `frame` and `driver` (group commit), `stock` (spare segments), `segment`, `scan`, `tail` and
+//! `committer`, `frame` and `driver` (group commit), `stock` (spare segments), `repack` (padding given
+//! back), `hold` (files kept as they are), `side` (what its owner derives from a segment), `segment`, `scan`, `tail` and
 //! `reader` (reading back), `survey` and `recovery` (opening), `verify` (looking without opening).
 
 mod appended;
@@ -36,8 +37,10 @@ mod queue;
 mod reader;
 mod record;
 mod recovery;
+mod repack;
 mod scan;
 mod segment;
+mod side;
 mod stats;
 mod stock;
 mod survey;
@@ -57,6 +60,7 @@ pub use queue::{Full, Why};
 pub use reader::{ReadError, Reader, Reading};
 pub use record::{Group, Offset, Record, Stored};
 pub use recovery::{OpenError, Recovered, Torn};
+pub use repack::{RepackError, Repacked};
 pub use scan::{Cause, Damage};
 pub use stats::{Histogram, Stats};
 pub use verify::{Cat, Verified, VerifiedSegment, cat, cat_disk, verify, verify_disk};

@@ -129,7 +129,7 @@ impl Source {
         bytes_max: usize,
         chunk: usize,
     ) -> io::Result<Reading> {
-        let file = self.core.segments.file(segment.sequence)?;
+        let file = self.core.segments.file(segment)?;
         let mut scan = Scan::new(file.as_ref(), segment.extent_from(from)).chunks_of(chunk);
         let mut reading = Reading {
             next: Offset(from),

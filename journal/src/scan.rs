@@ -14,7 +14,7 @@ use bytes::Bytes;
 
 use crate::disk::File;
 use crate::layout::{
-    ALIGN_BYTES, BLOCK_BYTES, MARKER, RECORD_HEADER_BYTES, RecordHeader, Seed, blocks,
+    ALIGN_BYTES, BLOCK_BYTES, MARKER, RECORD_HEADER_BYTES, RecordHeader, Seed, blocks, padded,
 };
 use crate::record::{Offset, Stored};
 
@@ -106,6 +106,13 @@ pub(crate) struct Placed {
     pub(crate) stored: Stored,
     pub(crate) position: u64,
     pub(crate) flags: u8,
+}
+
+impl Placed {
+    /// Bytes from its start to where the next record may begin.
+    pub(crate) fn record_bytes(&self) -> u64 {
+        (RECORD_HEADER_BYTES + padded(self.stored.body.len())) as u64
+    }
 }
 
 /// The part of a segment to walk through, and what is known about it.

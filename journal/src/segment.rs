@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, RwLock};
 
 use crate::clock::WallTime;
 use crate::disk::{Disk, File};
-use crate::layout::{DATA_START, Seed};
+use crate::layout::{DATA_START, RepackedEnd, Seed};
 use crate::lock::{lock, read, write};
 use crate::scan::Extent;
 
@@ -59,9 +59,16 @@ pub(crate) struct Segment {
     pub(crate) torn_from: u64,
     /// Records from there on whose groups aren't whole.
     pub(crate) voids: Vec<Range<u64>>,
+    /// Whether its records were laid out anew, without padding.
+    pub(crate) repacked: bool,
     reach: Mutex<Reach>,
-    /// Set before the file is put to another use. Who read from it looks here afterwards.
+    /// Set before the file is put to another use, or when another has taken its place. Who read
+    /// from it looks here afterwards.
     reclaimed: AtomicBool,
+    /// Set while another file is about to take its place: it isn't reclaimed then.
+    repacking: AtomicBool,
+    /// Something in it can't be read, so that it keeps its layout.
+    unfit: AtomicBool,
 }
 
 /// How far a segment goes, and an index of what is known of it.
@@ -69,6 +76,8 @@ pub(crate) struct Segment {
 struct Reach {
     end: u64,
     end_position: u64,
+    /// Bytes of the records, without padding; none if that isn't known.
+    record_bytes: Option<u64>,
     sealed: bool,
     index: Vec<Mark>,
 }
@@ -83,6 +92,7 @@ impl Segment {
             bytes,
             torn_from,
             voids,
+            repacked,
         } = facts;
         Self {
             sequence,
@@ -92,14 +102,22 @@ impl Segment {
             bytes,
             torn_from,
             voids,
+            repacked,
             reach: Mutex::new(Reach {
                 end,
                 end_position,
+                record_bytes: None,
                 sealed,
                 index: Vec::new(),
             }),
             reclaimed: AtomicBool::new(false),
+            repacking: AtomicBool::new(false),
+            unfit: AtomicBool::new(false),
         }
+    }
+
+    fn key(&self) -> FileKey {
+        (self.sequence, self.repacked)
     }
 
     pub(crate) fn seed(&self) -> Seed {
@@ -122,8 +140,20 @@ impl Segment {
         lock(&self.reach).sealed = true;
     }
 
-    pub(crate) fn extend(&self, end: u64, end_position: u64, mark: Mark) {
+    /// Bytes of its records, without the padding of its frames.
+    pub(crate) fn record_bytes(&self) -> Option<u64> {
+        lock(&self.reach).record_bytes
+    }
+
+    pub(crate) fn know_record_bytes(&self, bytes: u64) {
+        lock(&self.reach).record_bytes = Some(bytes);
+    }
+
+    pub(crate) fn extend(&self, end: u64, end_position: u64, mark: Mark, record_bytes: u64) {
         let mut reach = lock(&self.reach);
+        if let Some(bytes) = &mut reach.record_bytes {
+            *bytes += record_bytes;
+        }
         reach.end = end;
         reach.end_position = end_position;
         reach.learn(mark);
@@ -139,6 +169,32 @@ impl Segment {
 
     pub(crate) fn is_reclaimed(&self) -> bool {
         self.reclaimed.load(Ordering::SeqCst)
+    }
+
+    /// The same segment with its records laid out anew.
+    pub(crate) fn repacked_as(&self, end: RepackedEnd) -> Self {
+        let fixed = SegmentFixed {
+            sequence: self.sequence,
+            generation: self.generation,
+            first: self.first,
+            created: self.created,
+            bytes: end.end_position,
+            torn_from: u64::MAX,
+            voids: Vec::new(),
+            repacked: true,
+        };
+        let new = Self::new(fixed, self.end(), end.end_position, true);
+        new.know_record_bytes(end.record_bytes);
+        new
+    }
+
+    /// It has a hole, so it is never repacked.
+    pub(crate) fn set_unfit(&self) {
+        self.unfit.store(true, Ordering::Relaxed);
+    }
+
+    pub(crate) fn is_unfit(&self) -> bool {
+        self.unfit.load(Ordering::Relaxed)
     }
 
     /// What to walk through to come to `offset` and all behind it.
@@ -187,13 +243,39 @@ pub(crate) struct SegmentFixed {
     pub(crate) bytes: u64,
     pub(crate) torn_from: u64,
     pub(crate) voids: Vec<Range<u64>>,
+    pub(crate) repacked: bool,
 }
 
 /// All segments, oldest first, and their open files.
 pub(crate) struct Segments {
     disk: Arc<dyn Disk>,
     table: RwLock<VecDeque<Arc<Segment>>>,
-    files: Mutex<VecDeque<(u64, Arc<dyn File>)>>,
+    files: Mutex<Files>,
+}
+
+/// Which layout of which segment a file holds.
+type FileKey = (u64, bool);
+
+#[derive(Default)]
+struct Files {
+    open: VecDeque<(FileKey, Arc<dyn File>)>,
+    /// The file of a segment whose name is about to become another's.
+    pinned: Option<(FileKey, Arc<dyn File>)>,
+}
+
+impl Files {
+    fn get(&self, key: FileKey) -> Option<Arc<dyn File>> {
+        let mut all = self.pinned.iter().chain(&self.open);
+        all.find(|(open, _)| *open == key)
+            .map(|(_, file)| Arc::clone(file))
+    }
+
+    fn remember(&mut self, key: FileKey, file: Arc<dyn File>) {
+        if OPEN_FILES_MAX <= self.open.len() {
+            self.open.pop_front();
+        }
+        self.open.push_back((key, file));
+    }
 }
 
 impl Segments {
@@ -201,7 +283,7 @@ impl Segments {
         Self {
             disk,
             table: RwLock::new(table),
-            files: Mutex::new(VecDeque::new()),
+            files: Mutex::default(),
         }
     }
 
@@ -223,7 +305,7 @@ impl Segments {
 
     /// Adds a segment behind the others and seals the one before it.
     pub(crate) fn push(&self, segment: Arc<Segment>, file: Arc<dyn File>) {
-        self.remember(segment.sequence, file);
+        lock(&self.files).remember(segment.key(), file);
         let mut table = write(&self.table);
         if let Some(last) = table.back() {
             last.seal();
@@ -239,35 +321,63 @@ impl Segments {
         while let [oldest, next, ..] = table.make_contiguous()
             && next.first <= before
             && oldest.is_sealed()
+            && !oldest.repacking.load(Ordering::SeqCst)
         {
             oldest.reclaim();
             taken.extend(table.pop_front());
         }
         drop(table);
-        lock(&self.files).retain(|(sequence, _)| taken.iter().all(|s| s.sequence != *sequence));
+        let kept = |key: FileKey| taken.iter().all(|segment| segment.key() != key);
+        lock(&self.files).open.retain(|(key, _)| kept(*key));
         taken
     }
 
-    /// The file of a segment.
-    pub(crate) fn file(&self, sequence: u64) -> io::Result<Arc<dyn File>> {
-        let open = lock(&self.files)
-            .iter()
-            .find(|(open, _)| *open == sequence)
-            .map(|(_, file)| Arc::clone(file));
-        if let Some(file) = open {
+    /// The file of a segment. Opened under the lock, so that its name can't become another's
+    /// meanwhile.
+    pub(crate) fn file(&self, segment: &Segment) -> io::Result<Arc<dyn File>> {
+        let mut files = lock(&self.files);
+        if let Some(file) = files.get(segment.key()) {
             return Ok(file);
         }
-        let file = self.disk.open(&segment_name(sequence))?;
-        self.remember(sequence, Arc::clone(&file));
+        let file = self.disk.open(&segment_name(segment.sequence))?;
+        files.remember(segment.key(), Arc::clone(&file));
         Ok(file)
     }
 
-    fn remember(&self, sequence: u64, file: Arc<dyn File>) {
+    /// Sets a sealed segment aside to be repacked: until `keep` or `replace` it isn't reclaimed.
+    /// `false` if it already was, or is the last one, whose end the next one's header will tell.
+    pub(crate) fn begin_repacking(&self, segment: &Arc<Segment>) -> bool {
+        let table = read(&self.table);
+        let last = table.back().is_none_or(|last| Arc::ptr_eq(last, segment));
+        // `take_before` holds the lock to write while it looks and takes.
+        let free = !last && !segment.is_reclaimed() && segment.is_sealed();
+        free && !segment.repacking.swap(true, Ordering::SeqCst)
+    }
+
+    /// It stays as it is.
+    pub(crate) fn keep(&self, segment: &Segment) {
+        segment.repacking.store(false, Ordering::SeqCst);
+        lock(&self.files).pinned = None;
+    }
+
+    /// From now on readers of `segment` read from the file it has now, whatever its name means.
+    pub(crate) fn pin(&self, segment: &Segment) -> io::Result<()> {
+        let file = self.file(segment)?;
+        lock(&self.files).pinned = Some((segment.key(), file));
+        Ok(())
+    }
+
+    /// Another file has taken the name of `old`, which was pinned: it holds the same records.
+    pub(crate) fn replace(&self, old: &Arc<Segment>, new: Arc<Segment>) {
+        let mut table = write(&self.table);
+        let place = table.iter_mut().find(|segment| Arc::ptr_eq(segment, old));
+        *place.expect("what is being repacked isn't reclaimed") = new;
+        // Who still reads by the old layout looks again.
+        old.reclaim();
+        drop(table);
         let mut files = lock(&self.files);
-        if OPEN_FILES_MAX <= files.len() {
-            files.pop_front();
-        }
-        files.push_back((sequence, file));
+        files.pinned = None;
+        files.open.retain(|(key, _)| *key != old.key());
     }
 }
 

@@ -55,6 +55,12 @@ pub struct Stats {
     pub bytes: u64,
     /// Segments opened.
     pub rolls: u64,
+    /// Segments laid out anew, without padding.
+    pub repacks: u64,
+    /// Bytes that gave back.
+    pub repacked_bytes: u64,
+    /// Segments that could not be, for a failure of the disk.
+    pub repack_failures: u64,
     /// How long each write and its sync took together.
     pub sync_seconds: Histogram,
 }

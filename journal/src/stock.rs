@@ -15,6 +15,7 @@ use crate::driver::Fault;
 use crate::lock::lock;
 use crate::options::Options;
 use crate::segment::{Segment, segment_name, spare_name};
+use crate::side::side_name;
 
 pub(crate) struct Stock {
     disk: Arc<dyn Disk>,
@@ -111,6 +112,41 @@ impl Stock {
         now
     }
 
+    /// A name for a file that isn't a segment yet.
+    pub(crate) fn new_name(&self) -> String {
+        let mut state = lock(&self.state);
+        state.next_number += 1;
+        spare_name(state.next_number - 1)
+    }
+
+    /// Whether a file of so many bytes may be made beside the segments, and leaves the disk room
+    /// for a segment.
+    pub(crate) fn takes_beside(&self, bytes: u64) -> bool {
+        self.bytes() + bytes <= self.room().max && self.leaves_free(bytes)
+    }
+
+    /// Runs `swap`, which puts another file in the place of a segment's, while no file is held,
+    /// made or renamed. `freed` bytes are no longer used then. None if files are held.
+    pub(crate) fn swap<T>(
+        &self,
+        freed: u64,
+        swap: impl FnOnce() -> io::Result<T>,
+    ) -> io::Result<Option<T>> {
+        let _work = lock(&self.work);
+        if lock(&self.state).holds != 0 {
+            return Ok(None);
+        }
+        let swapped = swap()?;
+        self.used.fetch_sub(freed, Ordering::SeqCst);
+        Ok(Some(swapped))
+    }
+
+    /// Runs `work` while no file is made, renamed or removed here.
+    pub(crate) fn undisturbed<T>(&self, work: impl FnOnce() -> T) -> T {
+        let _work = lock(&self.work);
+        work()
+    }
+
     /// Bytes of all segment files.
     pub(crate) fn bytes(&self) -> u64 {
         let spares = lock(&self.state).spares.len() as u64;
@@ -180,11 +216,14 @@ impl Stock {
     }
 
     fn recycle(&self, segment: &Segment, name: &str) -> io::Result<()> {
-        let mut state = lock(&self.state);
-        let keep = state.spares.len() < self.spares_max && segment.bytes == self.segment_bytes;
-        let spare = spare_name(state.next_number);
-        state.next_number += 1;
-        drop(state);
+        let spares = lock(&self.state).spares.len();
+        let keep = spares < self.spares_max && segment.bytes == self.segment_bytes;
+        let spare = self.new_name();
+        // First, so that none is left behind without its segment.
+        let side = side_name(segment.sequence);
+        if self.disk.open(&side).is_ok() {
+            self.disk.remove(&side)?;
+        }
         if keep {
             self.disk.rename(name, &spare)?;
         } else {
@@ -199,11 +238,7 @@ impl Stock {
     }
 
     fn make(&self) -> Result<Option<Spare>, Fault> {
-        let name = {
-            let mut state = lock(&self.state);
-            state.next_number += 1;
-            spare_name(state.next_number - 1)
-        };
+        let name = self.new_name();
         let made = self.disk.create(&name).and_then(|file| {
             file.zero_fill(self.segment_bytes)?;
             file.sync()?;
@@ -245,9 +280,10 @@ impl Stock {
         self.changed.notify_all();
     }
 
-    /// The helper thread: takes segments back and fills one ahead, until `end`. `nudge` is called
-    /// when space came free or something failed.
-    pub(crate) fn tend_until_ended(&self, nudge: impl Fn()) {
+    /// The helper thread: takes segments back and fills one ahead, until `end`; in between it does
+    /// what there is to `repack`, a segment a time. `nudge` is called when space came free or
+    /// something failed.
+    pub(crate) fn tend_until_ended(&self, nudge: impl Fn(), mut repack: impl FnMut() -> bool) {
         while let Some(wanted) = self.wait_for_work() {
             let work = lock(&self.work);
             let done = self.recycle_all().and_then(|()| match wanted {
@@ -261,7 +297,15 @@ impl Stock {
                 return;
             }
             nudge();
+            while !self.has_work() && repack() {
+                nudge();
+            }
         }
+    }
+
+    fn has_work(&self) -> bool {
+        let state = lock(&self.state);
+        state.ended || state.wanted || (!state.reclaimed.is_empty() && state.holds == 0)
     }
 
     /// Whether a file is to be made ahead, or none once ended.
@@ -271,8 +315,10 @@ impl Stock {
             if state.ended {
                 return None;
             }
-            let wanted = std::mem::take(&mut state.wanted) && state.spares.is_empty();
-            if wanted || (!state.reclaimed.is_empty() && state.holds == 0) {
+            let rolled = std::mem::take(&mut state.wanted);
+            let wanted = rolled && state.spares.is_empty();
+            // A roll is also when there may be a segment to repack.
+            if rolled || (!state.reclaimed.is_empty() && state.holds == 0) {
                 return Some(wanted);
             }
             state = self

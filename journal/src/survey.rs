@@ -68,6 +68,7 @@ impl Headed {
             bytes: self.bytes,
             torn_from,
             voids,
+            repacked: self.header.repacked.is_some(),
         }
     }
 
@@ -198,6 +199,7 @@ impl Survey {
         next: &SegmentHeader,
     ) -> io::Result<()> {
         let mut extent = headed.extent();
+        let mut record_bytes = None;
         if next.sequence != headed.header.sequence + 1 {
             // The one that knew where this one ends is missing, so it is walked through.
             let file = disk.open(&headed.name())?;
@@ -206,8 +208,13 @@ impl Survey {
             self.recovered.bytes_scanned += scan.bytes_read();
             let end = scan.offset().min(next.first);
             self.lose_segments(headed.header.sequence + 1, end..next.first);
+        } else if let Some(end) = headed.header.repacked {
+            // The next one's header speaks of the layout it had before. All in it is whole.
+            extent.end_position = end.end_position;
+            record_bytes = Some(end.record_bytes);
         } else {
             extent.end_position = next.before_end;
+            record_bytes = Some(next.before_record_bytes).filter(|&bytes| bytes != 0);
             if next.before_torn != 0 {
                 extent.torn_from = next.before_torn;
                 extent.position = next.before_torn;
@@ -217,6 +224,9 @@ impl Survey {
         }
         let fixed = headed.fixed(extent.torn_from, extent.voids);
         let segment = Segment::new(fixed, next.first, extent.end_position, true);
+        if let Some(bytes) = record_bytes {
+            segment.know_record_bytes(bytes);
+        }
         self.table.push_back(Arc::new(segment));
         Ok(())
     }
@@ -277,6 +287,7 @@ impl Survey {
         }
         let fixed = headed.fixed(torn_from, voids);
         let segment = Segment::new(fixed, walked.end, walked.end_position, !walked.closed);
+        segment.know_record_bytes(walked.record_bytes);
         walked
             .marks
             .into_iter()
@@ -301,6 +312,8 @@ struct Walked {
     last_frame_damage: Vec<Damage>,
     last_frame_groups: Groups,
     marks: Vec<Mark>,
+    /// Of readable records.
+    record_bytes: u64,
     bytes_read: u64,
 }
 
@@ -316,6 +329,7 @@ impl Walked {
             last_frame_damage: Vec::new(),
             last_frame_groups: Groups::default(),
             marks: Vec::new(),
+            record_bytes: 0,
             bytes_read: 0,
         };
         while let Some(found) = scan.next()? {
@@ -326,6 +340,7 @@ impl Walked {
                 }
                 Found::Record(placed) => {
                     let offset = placed.stored.offset.0;
+                    walked.record_bytes += placed.record_bytes();
                     if placed.flags & FLAG_FRAME != 0 {
                         let position = placed.position;
                         walked.last_frame = position;

@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use crate::clock::WallTime;
 use crate::disk::{Disk, File};
+use crate::layout::{BLOCK_BYTES, SegmentHeader};
 use crate::os_disk::OsDisk;
 use crate::reader::ReadError;
 use crate::record::{Offset, Stored};
@@ -112,13 +113,29 @@ pub fn verify_disk(disk: impl Disk) -> Result<Verified, OpenError> {
     })
 }
 
+/// Opens a segment's file. A running node may have repacked it since its header was read: then what
+/// is known of it is made anew, for the file that has its name now.
+fn open_segment(
+    disk: &Arc<dyn Disk>,
+    known: &Arc<Segment>,
+) -> io::Result<(Arc<Segment>, Arc<dyn File>)> {
+    let file = disk.open(&segment_name(known.sequence))?;
+    let block = file.read_at(0, BLOCK_BYTES)?;
+    let now = SegmentHeader::decode(&block)
+        .ok()
+        .filter(|header| header.generation == known.generation && !known.repacked)
+        .and_then(|header| header.repacked);
+    let segment = now.map_or_else(|| Arc::clone(known), |end| Arc::new(known.repacked_as(end)));
+    Ok((segment, file))
+}
+
 fn verify_segment(
     disk: &Arc<dyn Disk>,
-    segment: &Segment,
+    segment: &Arc<Segment>,
     damage: &mut Vec<Damage>,
 ) -> io::Result<VerifiedSegment> {
     let name = segment_name(segment.sequence);
-    let file = disk.open(&name)?;
+    let (segment, file) = open_segment(disk, segment)?;
     let mut scan = Scan::new(file.as_ref(), segment.extent_from(segment.first));
     let (mut records, mut body_bytes) = (0, 0);
     while let Some(found) = scan.next()? {
@@ -200,9 +217,7 @@ impl Cat {
                 let Some(segment) = self.segments.pop_front() else {
                     return Ok(None);
                 };
-                let file = self
-                    .disk
-                    .open(&segment_name(segment.sequence))
+                let (segment, file) = open_segment(&self.disk, &segment)
                     .map_err(|error| (segment.sequence, error))?;
                 self.walk = Some(Walk {
                     segment,

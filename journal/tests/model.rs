@@ -2,7 +2,8 @@
 //!
 //! One binary: `play` (operations and the ledger of what is owed), `crash` (every point at which
 //! the power may fail), `sequences` (proptest), `faults` (failed writes, full disks), `damage`
-//! (flipped bits, missing files), `handles` (what each call promises), `room` (who may use which),
+//! (flipped bits, missing files), `handles` (what each call promises), `repack` (padding given back),
+//! `room` (who may use which),
 //! `os` (a real disk).
 //! A failure prints a line like `SEED=8841 cargo test -p journal --test model`, which replays it.
 
@@ -20,6 +21,8 @@ mod handles;
 mod os;
 #[path = "model/play.rs"]
 mod play;
+#[path = "model/repack.rs"]
+mod repack;
 #[path = "model/room.rs"]
 mod room;
 #[path = "model/sequences.rs"]

@@ -28,12 +28,13 @@ impl Dice {
     }
 
     fn op(&mut self) -> Op {
-        match self.below(20) {
+        match self.below(22) {
             0..9 => Op::Append((0..1 + self.below(6)).map(|_| self.sizes()).collect()),
             9..14 => Op::Note(self.sizes()),
             14 => Op::Wait,
             15 | 16 => Op::Flush,
             17 | 18 => Op::Reclaim(self.below(101) as u8),
+            19 | 20 => Op::Repack,
             _ => Op::Reopen,
         }
     }
@@ -42,8 +43,9 @@ impl Dice {
 const OPS: usize = 60;
 const CRASHES_MIN: u64 = 10_000;
 
-/// Plays one workload, then loses power before each of its changes. Returns how many times.
-fn crash_everywhere(seed: u64) -> Result<u64, String> {
+/// Plays one workload, then loses power before each of its changes. Returns how many times, and how
+/// many segments it repacked.
+fn crash_everywhere(seed: u64) -> Result<(u64, u64), String> {
     let mut dice = Dice(seed);
     let ops: Vec<Op> = (0..OPS).map(|_| dice.op()).collect();
     let disk = ModelDisk::new();
@@ -63,7 +65,7 @@ fn crash_everywhere(seed: u64) -> Result<u64, String> {
             .map_err(|what| format!("before change {change}, {rule:?} survives: {what}"))?;
         }
     }
-    Ok(crashes)
+    Ok((crashes, ledger.repacks))
 }
 
 /// The disk holds what it must. Then the log goes on, and crashes again: what was read stays.
@@ -105,11 +107,11 @@ fn survive(disk: &ModelDisk, ledger: &Ledger, change: u64) -> Result<(), String>
 #[test]
 fn no_crash_point_loses_tears_or_resurrects_anything() {
     let given = std::env::var("SEED").ok().map(|seed| seed.parse().unwrap());
-    let mut crashes = 0;
+    let (mut crashes, mut repacks) = (0, 0);
     let mut seed = given.unwrap_or(1);
     while crashes < CRASHES_MIN {
         match crash_everywhere(seed) {
-            Ok(more) => crashes += more,
+            Ok((more, packed)) => (crashes, repacks) = (crashes + more, repacks + packed),
             Err(what) => panic!("SEED={seed} cargo test -p journal --test model\n{what}"),
         }
         if given.is_some() {
@@ -117,7 +119,11 @@ fn no_crash_point_loses_tears_or_resurrects_anything() {
         }
         seed += 1;
     }
-    eprintln!("{crashes} crashes, {} workloads", seed - 1);
+    assert_ne!(repacks, 0, "no workload repacks anything");
+    eprintln!(
+        "{crashes} crashes, {} workloads, {repacks} segments repacked",
+        seed - 1
+    );
 }
 
 #[test]

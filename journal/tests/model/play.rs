@@ -126,6 +126,8 @@ pub(crate) enum Op {
     Flush,
     /// Reclaims before this many hundredths of the log.
     Reclaim(u8),
+    /// Lays out anew what is mostly padding.
+    Repack,
     /// Closes in order and opens again.
     Reopen,
     /// Loses power and opens again.
@@ -139,6 +141,8 @@ pub(crate) struct Ledger {
     /// The highest `before` ever reclaimed, by the change after which that may show.
     reclaims: Vec<(u64, u64)>,
     next_id: u32,
+    /// How many segments were repacked.
+    pub(crate) repacks: u64,
 }
 
 #[derive(Debug)]
@@ -382,6 +386,15 @@ async fn play_opened<'a>(
                 let reclaimed = journal.reclaim(Offset(before));
                 if before < reclaimed.start.0 {
                     return Err(format!("reclaimed {reclaimed:?}, beyond {before}"));
+                }
+            }
+            Op::Repack => {
+                while journal
+                    .repack()
+                    .map_err(|error| format!("repack: {error}"))?
+                    .is_some()
+                {
+                    ledger.repacks += 1;
                 }
             }
             Op::Reopen => {
