@@ -98,6 +98,10 @@ impl Letters {
         (was_kept && row.state != State::Kept).then_some(row.event)
     }
 
+    pub(crate) fn row(&self, id: Offset) -> Option<&Row> {
+        self.rows.get(&id)
+    }
+
     pub(crate) fn rows(&self) -> impl Iterator<Item = &Row> {
         self.rows.values()
     }

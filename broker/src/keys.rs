@@ -7,7 +7,7 @@
 //!
 //! Where the terms say `blockedKey: deadLetter`, a key whose delivery ended in the dead letters is
 //! **blocked**: what comes of it later ends there too, until that first event is delivered by a
-//! redrive, or its letter is discarded.
+//! redrive, or its letter is discarded or sent elsewhere.
 //!
 //! Nothing of this is on disk but which keys are blocked ([`crate::records::held`]). What is held
 //! is owed, and a restart takes what is owed in its order again; what is parked is read first, so
@@ -80,6 +80,7 @@ pub struct Keys {
     unread: BTreeSet<Offset>,
     held: u64,
     held_max: u64,
+    blocked_max: u64,
     failing: u64,
 }
 
@@ -110,6 +111,7 @@ impl Keys {
             unread: unread.into_iter().collect(),
             held: 0,
             held_max: u64::MAX,
+            blocked_max: u64::MAX,
             failing: 0,
         }
     }
@@ -237,14 +239,14 @@ impl Keys {
         self.unread.first().copied()
     }
 
-    /// Sets how many may be held.
-    pub fn set_held_max(&mut self, held_max: u64) {
-        self.held_max = held_max;
+    /// Sets how many events may be held, and how many keys blocked by dead letters.
+    pub fn set_bounds(&mut self, held_max: u64, blocked_max: u64) {
+        (self.held_max, self.blocked_max) = (held_max, blocked_max);
     }
 
-    /// Whether as many are held as may be: nothing new is taken.
+    /// Whether one of the bounds is reached: nothing new is taken.
     pub fn is_full(&self) -> bool {
-        self.held >= self.held_max
+        self.held >= self.held_max || self.blocked.len() as u64 >= self.blocked_max
     }
 
     /// How many are held.

@@ -21,6 +21,9 @@ pub struct Limits {
     /// hold any; 8 bytes each. A lane at its share takes no new events until a key goes on; they
     /// stay owed.
     pub held_max: u32,
+    /// Keys of one ordered lane that dead letters may block (`blockedKey: deadLetter`). At the bound
+    /// it takes no new events until one of those letters is redriven or discarded.
+    pub blocked_keys_max: u32,
     /// How long a chain of replies may grow (contract §7). Beyond, a delivery ends as a dead
     /// letter, cause `loop`, holding the reply.
     pub hops_max: u8,
@@ -45,6 +48,7 @@ impl Default for Limits {
             destination_in_flight_max: 256,
             parked_max: 100_000,
             held_max: 1_000_000,
+            blocked_keys_max: 100_000,
             hops_max: 32,
             detached_for: std::time::Duration::from_secs(600),
             quarantine_after: 2,

@@ -253,6 +253,7 @@ impl Work {
                 self.owe(lane, &good).await?
             }
         };
+        self.let_keys_go(walk.lane, &good, &fates).await?;
         for (letter, fate) in good.iter().zip(&fates) {
             match fate {
                 Fate::Taken => self.did([letter.id]),
@@ -390,6 +391,29 @@ impl Work {
         let sent = self.parts.router.send(ToRouter::Discard(asked)).await;
         sent.map_err(|_| Ended)?;
         fates.await.map_err(|_| Ended)
+    }
+
+    /// A letter that was discarded, or whose event went elsewhere, blocks its key no longer. One
+    /// that is redriven to its own trigger does until it is delivered.
+    async fn let_keys_go(
+        &self,
+        lane: Option<Number>,
+        letters: &[Letter],
+        fates: &[Fate],
+    ) -> Result<(), Ended> {
+        let discards = matches!(self.what, What::Discard);
+        let events: Vec<(Number, Offset)> = letters
+            .iter()
+            .zip(fates)
+            .filter(|(_, fate)| **fate == Fate::Taken)
+            .map(|(letter, _)| (letter.dead.number, letter.dead.offset))
+            .filter(|(number, _)| discards || lane != Some(*number))
+            .collect();
+        if events.is_empty() {
+            return Ok(());
+        }
+        let sent = self.parts.router.send(ToRouter::LetKeysGo(events)).await;
+        sent.map_err(|_| Ended)
     }
 
     fn did(&self, ids: impl IntoIterator<Item = Offset>) {

@@ -69,6 +69,8 @@ pub(crate) enum ToRouter {
     OweAgain(OweAgain),
     /// Dead letters aren't needed any more.
     Discard(Discard),
+    /// The dead letters of these lanes' events block their keys no longer.
+    LetKeysGo(Vec<(Number, Offset)>),
     /// Route nothing more. What is stored from now on is routed at the next start.
     Stop,
 }
@@ -278,6 +280,7 @@ impl Router {
                     Some(ToRouter::Reached(offset, done)) => self.waiting.push((offset, done)),
                     Some(ToRouter::OweAgain(asked)) => self.owe_again(asked).await?,
                     Some(ToRouter::Discard(asked)) => self.discard(asked).await?,
+                    Some(ToRouter::LetKeysGo(events)) => self.let_keys_go(events).await?,
                     Some(ToRouter::Stop) | None => return Ok(()),
                 },
                 _ = tick.tick() => self.look_after().await?,

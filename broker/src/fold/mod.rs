@@ -7,6 +7,8 @@
 //! filters of their time.
 
 mod owed;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ops::Range;
@@ -253,6 +255,7 @@ impl Fold {
     /// Something was done with a dead letter; where it was redriven, a delivery began.
     fn take_redriven(&mut self, redriven: &Redriven) {
         self.letters.mark(redriven);
+        self.let_key_go(redriven);
         let Action::Again { number, offset } = redriven.action else {
             return;
         };
@@ -263,6 +266,27 @@ impl Fold {
         } else if self.owed.begin(number, offset) {
             self.books.matched(number);
             self.again.insert((number, offset), redriven.at);
+        }
+    }
+
+    /// A letter blocks its key until it is discarded or its event goes elsewhere. Its lane says so
+    /// too, in a record that a crash may have cost.
+    fn let_key_go(&mut self, redriven: &Redriven) {
+        if self.blocked.is_empty() {
+            return;
+        }
+        let Some(row) = self.letters.row(redriven.letter) else {
+            return;
+        };
+        let (whose, event) = (row.number, row.event);
+        let goes = match redriven.action {
+            Action::Again { number, .. } => number != whose,
+            Action::Discarded => true,
+            Action::PayloadDiscarded => false,
+        };
+        if goes {
+            self.blocked
+                .retain(|(number, _), by| *number != whose || *by != event);
         }
     }
 

@@ -5,6 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
+use journal::Offset;
 use tokio::sync::oneshot;
 use triggers::{BrokerName, Destination, Index, Trigger, TriggerName};
 
@@ -175,6 +176,19 @@ impl Router {
             },
         );
         self.tell(worker, ToWorker::Put(facts, state)).await
+    }
+
+    /// Tells the lanes that order by key what blocks them no longer.
+    pub(super) async fn let_keys_go(&self, events: Vec<(Number, Offset)>) -> Result<(), Fault> {
+        for (number, offset) in events {
+            if let Some(placed) = self.lanes.get(&number)
+                && placed.facts.ordering().is_some()
+            {
+                let let_go = ToWorker::LetKeyGo(number, offset);
+                self.tell(placed.worker, let_go).await?;
+            }
+        }
+        Ok(())
     }
 
     async fn tell(&self, worker: usize, message: ToWorker) -> Result<(), Fault> {

@@ -41,6 +41,8 @@ pub(crate) enum ToWorker {
         to: usize,
         state: oneshot::Sender<Option<Box<LaneState>>>,
     },
+    /// The dead letter of this event blocks its key no longer.
+    LetKeyGo(Number, Offset),
     /// A lane is about to come here from another worker: what lands for it waits until it does.
     Expect(Number),
     /// What landed elsewhere for a lane that has moved here.
@@ -111,6 +113,12 @@ impl AtWork {
             ToWorker::Release { number, to, state } => {
                 // The router is gone only when the node is ending.
                 drop(state.send(self.release(number, to)));
+            }
+            ToWorker::LetKeyGo(number, offset) => {
+                if let Some(&slot) = self.slots.get(&number) {
+                    self.key_let_go(slot, offset);
+                    self.wake(slot);
+                }
             }
             ToWorker::Expect(number) => drop(self.arriving.insert(number, Vec::new())),
             ToWorker::Landed(landing) => self.go_on(landing)?,

@@ -149,7 +149,10 @@ impl AtWork {
         self.lanes_holding += u32::from(keys.held() > 0);
         self.lanes_holding -= u32::from(held);
         let lanes = u64::from(self.lanes_holding.max(1));
-        keys.set_held_max((u64::from(self.limits.held_max) / lanes).max(1));
+        keys.set_bounds(
+            (u64::from(self.limits.held_max) / lanes).max(1),
+            u64::from(self.limits.blocked_keys_max).max(1),
+        );
         Some(seen)
     }
 

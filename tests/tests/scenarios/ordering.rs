@@ -4,8 +4,11 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use broker::letter_query::{From, Query};
+use broker::redrive::{Asked, What, Which};
 use event::Event;
 use expect_test::expect;
+use journal::Offset;
 use journal::model_disk::CrashRule;
 use tests::world::Builder;
 use tests::{Seed, Terms, World, after, always, everything, terms, times};
@@ -260,6 +263,124 @@ async fn a_dead_letter_blocks_its_key() {
     "#]]);
 }
 
+/// The trigger `ordered`, whose dead letter of `a-0` blocks that key, and with it `a-1`.
+async fn blocked() -> World {
+    let world = with_policies(World::new())
+        .trigger("ordered", everything(), blocking().retry(0))
+        .sink("ordered", 200)
+        .sink("mended", 200)
+        .sink_for("ordered", "a-0", 503)
+        .start()
+        .await;
+    world.publish_all(in_turns(&["a", "b"], 2)).await;
+    world.until_settled().await;
+    world
+}
+
+fn asked(letters: Vec<Offset>, what: What) -> Asked {
+    Asked {
+        which: Which::Ids(letters),
+        what,
+        dry_run: false,
+    }
+}
+
+fn redrive(to: Option<&str>) -> What {
+    What::Redrive {
+        to: to.map(str::to_owned),
+        rate: None,
+    }
+}
+
+/// All letters of a world, oldest first.
+fn letters(world: &World) -> Vec<Offset> {
+    let letters = world.engine().dead_letters();
+    let rows = letters.rows(&Query::default(), From::Oldest(Offset(0)), usize::MAX);
+    rows.iter().map(|row| row.id).collect()
+}
+
+async fn keys_blocked(world: &World) -> u64 {
+    world.report().await.triggers.remove(0).lane.keys_blocked
+}
+
+/// Redriven in order, a key's letters are delivered in order; while the first fails, the others
+/// end as they did, and so does what is new.
+#[tokio::test(start_paused = true)]
+async fn a_redrive_of_what_blocks_a_key_lets_it_go_once_it_is_delivered() {
+    let world = blocked().await;
+    world.redrive(asked(letters(&world), redrive(None))).await;
+    world.until_settled().await;
+    assert_eq!(keys_blocked(&world).await, 1, "it failed again");
+    world.publish(of_key("a", 2)).await;
+    world.until_settled().await;
+    world.sink_for("ordered", "a-0", 200);
+    let newest = letters(&world).split_off(2);
+    world.redrive(asked(newest, redrive(None))).await;
+    world.until_settled().await;
+    assert_eq!(keys_blocked(&world).await, 0);
+    world.publish(of_key("a", 3)).await;
+    world.until_settled().await;
+    world.check(expect![[r#"
+        ordered  a-0  503 503 200  delivered
+        ordered  b-0  200  delivered
+        ordered  a-1  200  delivered
+        ordered  b-1  200  delivered
+        ordered  a-2  200  delivered
+        ordered  a-3  200  delivered
+    "#]]);
+    let calls = world.calls().into_iter().map(|call| call.key.1);
+    let of_a: Vec<String> = calls.filter(|id| id.starts_with('a')).collect();
+    assert_eq!(of_a.join(" "), "a-0 a-0 a-0 a-1 a-2 a-3");
+}
+
+/// Whoever discards the letter that blocks a key, or sends its event elsewhere, has decided: the
+/// key goes on, over a crash too.
+#[tokio::test(start_paused = true)]
+async fn a_key_goes_on_when_its_letter_is_discarded_or_sent_elsewhere() {
+    for what in [What::Discard, redrive(Some("http://mended/?redrive-5"))] {
+        let mut world = blocked().await;
+        let second = letters(&world)[1];
+        world.redrive(asked(vec![second], What::Discard)).await;
+        world.publish(of_key("a", 2)).await;
+        world.until_settled().await;
+        assert_eq!(keys_blocked(&world).await, 1, "that wasn't the one");
+        let first = letters(&world)[0];
+        world.redrive(asked(vec![first], what)).await;
+        world.publish(of_key("a", 3)).await;
+        world.until_settled().await;
+        world.crash(CrashRule::Nothing, 1).await;
+        world.publish(of_key("a", 4)).await;
+        world.until_settled().await;
+        assert_eq!(keys_blocked(&world).await, 0);
+        let ends = |n: usize| world.calls_of("ordered", &format!("a-{n}")).len();
+        assert_eq!([1, 2, 3, 4].map(ends), [0, 0, 1, 1]);
+    }
+}
+
+/// At its bound of blocked keys a lane takes nothing new, and loses nothing.
+#[tokio::test(start_paused = true)]
+async fn a_lane_with_as_many_blocked_keys_as_may_be_waits() {
+    let world = with_policies(World::new())
+        .limits(|limits| limits.blocked_keys_max = 2)
+        .trigger(
+            "ordered",
+            everything(),
+            blocking().retry(0).max_in_flight(1),
+        )
+        .sink("ordered", 503)
+        .start()
+        .await;
+    world.publish_all(in_turns(&["a", "b", "c"], 1)).await;
+    world.advance(10 * SECOND).await;
+    let lane = world.report().await.triggers.remove(0).lane;
+    assert_eq!((lane.keys_blocked, lane.waiting), (2, 1));
+    world.sink("ordered", 200);
+    world.redrive(asked(letters(&world), What::Discard)).await;
+    world.until_settled().await;
+    assert_eq!(keys_blocked(&world).await, 0);
+    assert_eq!(world.calls_of("ordered", "c-0").len(), 1);
+}
+
 /// Terms that no longer block let the key go, for good.
 #[tokio::test(start_paused = true)]
 async fn a_blocked_key_goes_on_when_the_terms_no_longer_block() {
@@ -486,6 +607,8 @@ async fn terms_change_while_a_key_is_blocked() {
         world.until_settled().await;
         let books = world.report().await.books;
         let cancelled = if step == "deleted" { 4 } else { 0 };
+        let held_from = world.report().await.log.held_from;
+        assert_eq!(held_from, None, "nobody needs an event any more");
         assert_eq!(
             (books.cancelled, books.delivered),
             (cancelled, 10 - cancelled)
