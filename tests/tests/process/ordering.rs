@@ -124,7 +124,7 @@ fn publish(
     let mut next = 0;
     while !ends.load(Ordering::Relaxed) {
         if client.is_none() {
-            let address = *ingress.lock().unwrap();
+            let address = *ingress.lock().expect("nobody panicked with it");
             client = address.and_then(|address| Client::connect(address).ok());
         }
         let Some(open) = &mut client else {
