@@ -69,6 +69,17 @@ impl AgainList {
         Some(Delivery::again(offset, since))
     }
 
+    /// The next one, with when it was owed again, without taking it.
+    pub(crate) fn peek(&self) -> Option<(Offset, WallTime)> {
+        self.waiting.front().copied()
+    }
+
+    /// Takes the next one whoever's turn it is.
+    pub(crate) fn pop(&mut self) -> Option<Delivery> {
+        let (offset, since) = self.waiting.pop_front()?;
+        Some(Delivery::again(offset, since))
+    }
+
     /// All that waits, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Offset, WallTime)> + '_ {
         self.waiting.iter().copied()

@@ -32,10 +32,29 @@ pub enum Answer {
         /// `Retry-After`, already a span from now.
         retry_after: Option<Duration>,
     },
+    /// "Not processed, safe to send again" or "drop it": the header `Weft-Nack`, on any status.
+    Declined {
+        /// The answer's status.
+        status: u16,
+        /// What is asked for.
+        nack: Nack,
+    },
     /// Nothing came within the attempt's timeout.
     TimedOut,
     /// No connection, or one that broke before an answer. The text says which.
     Unreachable(String),
+}
+
+/// What a function asks for that did not process an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Nack {
+    /// `Weft-Nack: retry`. The attempt doesn't count.
+    Retry {
+        /// `Retry-After`, already a span from now.
+        after: Option<Duration>,
+    },
+    /// `Weft-Nack: drop`. Nobody wants the event any more.
+    Drop,
 }
 
 /// What a success carried.
@@ -78,7 +97,8 @@ impl Answer {
                 Reply::None { status } | Reply::Ignored { status } | Reply::Event { status, .. },
             )
             | Self::Garbled { status, .. }
-            | Self::Said { status, .. } => *status,
+            | Self::Said { status, .. }
+            | Self::Declined { status, .. } => *status,
             Self::TimedOut | Self::Unreachable(_) => 500,
         }
     }

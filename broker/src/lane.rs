@@ -7,8 +7,10 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use journal::{Offset, WallTime};
+use tokio::time::Instant;
 use triggers::{BrokerName, Destination, Ordering, Terms, TriggerName};
 
 use crate::again::AgainList;
@@ -68,6 +70,23 @@ pub struct Delivery {
     /// When it was owed again, by redrive or replay: its age counts from then, not from the event's
     /// arrival.
     pub since: Option<WallTime>,
+    /// How often it was declined by `Weft-Nack`, which counts as no attempt.
+    pub nacks: u32,
+    /// How long its destination's breaker held it when it was due before, in ms.
+    held_ms: u32,
+    /// The destination's clock of patience when it became due, in ms.
+    due_clock_ms: u64,
+    /// When it expires, once that is known.
+    pub(crate) expires: Option<Expires>,
+}
+
+/// When a delivery expires.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Expires {
+    /// At this time, unless a pause puts it off.
+    At(WallTime),
+    /// Never.
+    Never,
 }
 
 impl Delivery {
@@ -77,6 +96,10 @@ impl Delivery {
             offset,
             history: None,
             since: None,
+            nacks: 0,
+            held_ms: 0,
+            due_clock_ms: 0,
+            expires: None,
         }
     }
 
@@ -86,6 +109,36 @@ impl Delivery {
             since: Some(since),
             ..Self::first(offset)
         }
+    }
+
+    /// A delivery with attempts behind it, as a restart finds it.
+    pub fn attempted(offset: Offset, history: Vec<Attempt>) -> Self {
+        Self {
+            history: Some(Box::new(history)),
+            ..Self::first(offset)
+        }
+    }
+
+    /// How many attempts are behind it.
+    pub fn attempts(&self) -> u32 {
+        self.attempt() - 1
+    }
+
+    /// It is due, at this time of its destination's clock of patience.
+    pub(crate) fn is_due_at(&mut self, clock: Duration) {
+        self.due_clock_ms = ms(clock);
+    }
+
+    /// How long the breaker has held it, while it was due, when that clock says so.
+    pub(crate) fn held(&self, clock: Duration) -> Duration {
+        let now = ms(clock).saturating_sub(self.due_clock_ms);
+        Duration::from_millis(u64::from(self.held_ms) + now)
+    }
+
+    /// It is due no more, or its clock stops: what it was held is kept.
+    pub(crate) fn keep_held(&mut self, clock: Duration) {
+        self.held_ms = u32::try_from(self.held(clock).as_millis()).unwrap_or(u32::MAX);
+        self.due_clock_ms = ms(clock);
     }
 
     /// The number of the next attempt, from 1.
@@ -109,6 +162,10 @@ pub struct Tally {
     pub replies_ignored: u64,
     /// Answers whose event went back through ingress.
     pub replies: u64,
+    /// Answers that declined an event by `Weft-Nack`.
+    pub nacks: u64,
+    /// Events whose `expirytime` couldn't be read and was ignored.
+    pub expiry_unreadable: u64,
     /// Deliveries that ended in the dead letters, by cause.
     pub dead: [u64; 9],
 }
@@ -126,6 +183,8 @@ impl Tally {
         self.delivered += other.delivered;
         self.replies_ignored += other.replies_ignored;
         self.replies += other.replies;
+        self.nacks += other.nacks;
+        self.expiry_unreadable += other.expiry_unreadable;
         for (mine, theirs) in self.dead.iter_mut().zip(other.dead) {
             *mine += theirs;
         }
@@ -149,6 +208,14 @@ pub struct Lane {
     pub parked: u32,
     /// Whether it stands in the worker's ready queue or waits for its destination.
     pub(crate) queued: bool,
+    /// Whether its retries wait for the destination's budget; what is new goes meanwhile.
+    pub(crate) awaits_budget: bool,
+    /// Whether its worker counts it among the lanes with parked or due deliveries.
+    pub(crate) counted_as_parked: bool,
+    /// Whether its destination's breaker holds it.
+    pub(crate) held: bool,
+    /// When its worker looks whether something of it has ended while it waits.
+    pub(crate) alarm: Option<Instant>,
     /// Bytes it may still send in its turn; what a large event took too much is missing in the
     /// next (deficit round robin: Shreedhar and Varghese, 1995).
     pub(crate) deficit: i64,
@@ -161,8 +228,10 @@ pub struct Lane {
 /// What a lane can do now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
-    /// It has something to send.
-    Ready,
+    /// It has something new to send.
+    First,
+    /// It has something to send again.
+    Again,
     /// Nothing until an event, an answer or a timer comes.
     Rest,
 }
@@ -179,6 +248,10 @@ impl Lane {
             in_flight: 0,
             parked: 0,
             queued: false,
+            awaits_budget: false,
+            counted_as_parked: false,
+            held: true,
+            alarm: None,
             deficit: 0,
             keys: None,
             tally: Tally::default(),
@@ -194,23 +267,29 @@ impl Lane {
         }
         let keys = self.keys.as_deref();
         if keys.is_some_and(|keys| keys.unread().is_some()) {
-            return Turn::Ready;
+            return Turn::First;
         }
         let holds_all = keys.is_some_and(Keys::is_full);
         let again_waits = self.again.as_ref().is_some_and(|again| again.waits());
         let waits = !self.owed.is_empty() || again_waits;
-        let takes_new = waits && self.parked < parked_max && !holds_all;
-        if takes_new || !self.due.is_empty() {
-            Turn::Ready
-        } else {
-            Turn::Rest
+        let takes_new = waits && self.holding() < parked_max && !holds_all;
+        match self.due.front() {
+            Some(due) if due.attempts() == 0 => Turn::First,
+            Some(_) if !self.awaits_budget => Turn::Again,
+            _ if takes_new => Turn::First,
+            _ => Turn::Rest,
         }
     }
 
-    /// Takes the next delivery: one that is due before one that is new, and those before one that
-    /// is owed again, but for every [`crate::again::TURN_SHARE`]th.
+    /// Takes what [`Lane::turn`] said: one that is due before one that is new, and those before
+    /// one that is owed again, but for every [`crate::again::TURN_SHARE`]th.
     pub fn take(&mut self) -> Option<Delivery> {
-        let delivery = match self.due.pop_front() {
+        let first = self.due.front().is_some_and(|due| due.attempts() == 0);
+        let due = match first || !self.awaits_budget {
+            true => self.due.pop_front(),
+            false => None,
+        };
+        let delivery = match due {
             Some(due) => self.remembered(due),
             None => match self.take_again() {
                 Some(again) => again,
@@ -219,6 +298,12 @@ impl Lane {
         };
         self.in_flight += 1;
         Some(delivery)
+    }
+
+    /// How many deliveries it holds in memory that are not in the air: parked or due.
+    pub fn holding(&self) -> u32 {
+        let due = u32::try_from(self.due.len()).unwrap_or(u32::MAX);
+        self.parked.saturating_add(due)
     }
 
     fn take_again(&mut self) -> Option<Delivery> {
@@ -262,6 +347,10 @@ impl Lane {
         let waiting = self.owed.len() + again as u64 + self.due.len() as u64 + held;
         waiting + u64::from(self.parked) + u64::from(self.in_flight)
     }
+}
+
+fn ms(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
 }
 
 // DESIGN §3: a lane is a row of at most 320 bytes.

@@ -8,10 +8,13 @@
 use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use journal::{
     AppendError, Appended, Clock, Full, Group, Journal, LocalJournal, Offset, Porter, Record, Why,
 };
+
+use crate::steady::Steady;
 
 /// The log. Cheap to clone.
 #[derive(Clone)]
@@ -22,6 +25,7 @@ pub struct Log {
     clock: Arc<dyn Clock>,
     /// Whether what room is left must be kept for endings.
     short: Arc<AtomicBool>,
+    steady: Arc<Steady>,
 }
 
 /// The journal has stopped: nothing can be written any more.
@@ -37,6 +41,7 @@ impl Log {
             local: None,
             clock,
             short: Arc::new(AtomicBool::new(false)),
+            steady: Arc::default(),
         }
     }
 
@@ -56,6 +61,16 @@ impl Log {
     /// The clock.
     pub fn clock(&self) -> &dyn Clock {
         &*self.clock
+    }
+
+    /// Whether what is too old may end now: not for a while after the wall clock stepped.
+    pub fn may_delete(&self) -> bool {
+        self.steady.may_delete(&*self.clock)
+    }
+
+    /// How long nothing may end for its age yet.
+    pub fn unsure_for(&self) -> Option<Duration> {
+        self.steady.unsure_for(&*self.clock)
     }
 
     /// The journal under it.
@@ -158,4 +173,4 @@ impl Log {
 }
 
 /// How long a reply that storage couldn't take is kept before it is tried again.
-const REPLY_RETRY_EVERY: std::time::Duration = std::time::Duration::from_secs(1);
+const REPLY_RETRY_EVERY: Duration = Duration::from_secs(1);

@@ -3,11 +3,13 @@
 use std::sync::Arc;
 
 use journal::{Offset, WallTime};
+use tokio::time::Instant;
 use triggers::{BrokerName, NotReady, TriggerName};
 
 use crate::books::Book;
 use crate::dedup::DedupReport;
-use crate::destination::ANSWER_CLASSES;
+use crate::destination::breaker::{State, Trip};
+use crate::destination::{ANSWER_CLASSES, Deferral, Destination, Now};
 use crate::histogram::Histogram;
 use crate::keys::Keys;
 use crate::lane::{Lane, Tally};
@@ -137,7 +139,7 @@ pub struct LaneReport {
 }
 
 /// One destination, of all workers.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct DestinationReport {
     /// Scheme, authority and path.
     pub key: Arc<str>,
@@ -151,6 +153,83 @@ pub struct DestinationReport {
     pub end_to_end_seconds: Histogram,
     /// Answers by class, in the order of [`ANSWER_CLASSES`].
     pub answers: [u64; ANSWER_CLASSES.len()],
+    /// Its breaker.
+    pub breaker: BreakerReport,
+    /// Lanes that wait there with all they have.
+    pub waiting: usize,
+    /// How often a lane was held back, in the order of [`Deferral::ALL`].
+    pub deferred: [u64; Deferral::ALL.len()],
+    /// How long `Retry-After` kept everybody away, in all.
+    pub pushback: std::time::Duration,
+    /// Until when it does now.
+    pub pushed_back_until: Option<WallTime>,
+    /// Tokens left in its retry budget, unless retries aren't limited.
+    pub retry_budget: Option<f64>,
+    /// Requests that may be in the air at full speed.
+    pub cap: u32,
+    /// The share of it that may be used now, while it warms up.
+    pub share: f64,
+    /// What failed last, and when.
+    pub last_error: Option<(WallTime, Box<str>)>,
+}
+
+/// How a destination's breaker is.
+#[derive(Debug, Clone, Default)]
+pub struct BreakerReport {
+    /// Where it is.
+    pub state: BreakerState,
+    /// Since when calls don't flow.
+    pub since: Option<WallTime>,
+    /// When the next probe may leave.
+    pub next_probe: Option<WallTime>,
+    /// How often it opened, in the order of [`Trip::ALL`].
+    pub trips: [u64; Trip::ALL.len()],
+}
+
+/// Where a breaker is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum BreakerState {
+    /// There is none: it was switched off.
+    #[default]
+    Off,
+    /// Calls flow.
+    Closed,
+    /// Calls don't flow, and one is in the air as a probe.
+    Probing,
+    /// Calls don't flow.
+    Open,
+}
+
+impl BreakerState {
+    /// The word that commands and metrics use.
+    pub fn word(self) -> &'static str {
+        match self {
+            BreakerState::Off => "off",
+            BreakerState::Closed => "closed",
+            BreakerState::Probing => "half-open",
+            BreakerState::Open => "open",
+        }
+    }
+}
+
+impl BreakerReport {
+    fn of(destination: &Destination, now: Now) -> Self {
+        let Some(breaker) = destination.breaker() else {
+            return Self::default();
+        };
+        let (state, until) = match breaker.state() {
+            State::Closed => (BreakerState::Closed, None),
+            State::Probing => (BreakerState::Probing, None),
+            State::Open { until } => (BreakerState::Open, Some(until)),
+        };
+        let ahead = |until: Instant| now.wall.after(until.saturating_duration_since(now.instant));
+        Self {
+            state,
+            since: destination.opened().map(|opened| opened.at.wall),
+            next_probe: until.map(ahead),
+            trips: breaker.trips(),
+        }
+    }
 }
 
 /// Where the log and its router are.
@@ -211,6 +290,7 @@ impl AtWork {
             };
             lane.oldest = self.arrival(lane.number, offset);
         }
+        let now = self.now();
         let destinations = self
             .each_destination()
             .map(|destination| DestinationReport {
@@ -220,6 +300,17 @@ impl AtWork {
                 attempt_seconds: destination.attempt_seconds.clone(),
                 end_to_end_seconds: destination.end_to_end_seconds.clone(),
                 answers: destination.answers,
+                breaker: BreakerReport::of(destination, now),
+                waiting: destination.waiting.lanes(),
+                deferred: destination.deferred,
+                pushback: destination.pushback,
+                pushed_back_until: destination
+                    .pushed_back(now.instant)
+                    .map(|until| now.wall.after(until.saturating_duration_since(now.instant))),
+                retry_budget: destination.budget_balance(),
+                cap: destination.cap(),
+                share: destination.share(now.instant),
+                last_error: destination.last_error.clone(),
             })
             .collect();
         WorkerReport {

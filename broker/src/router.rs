@@ -192,12 +192,8 @@ impl Router {
                             // make it wait longer than it was told to.
                             let told = history.last().map(|last| due.since(last.started));
                             let wait = due.since(now).min(told.unwrap_or_default());
-                            let history = Some(Box::new(history));
-                            let delivery = Delivery {
-                                offset,
-                                history,
-                                since,
-                            };
+                            let mut delivery = Delivery::attempted(offset, history);
+                            delivery.since = since;
                             state.parked.push((Instant::now() + wait, delivery));
                         }
                     }

@@ -85,7 +85,6 @@ impl AtWork {
             0 => Vec::new(),
             _ => self.timers.take_lane(number),
         };
-        let was_parked = lane.parked;
         for (due, delivery) in parked {
             if ended.len() < places && delivery.offset < before {
                 lane.parked -= 1;
@@ -93,9 +92,6 @@ impl AtWork {
             } else {
                 self.timers.park(number, delivery, due);
             }
-        }
-        if was_parked > 0 && lane.parked == 0 {
-            self.lanes_parked -= 1;
         }
         lane.due.retain(|delivery| {
             let drop = ended.len() < places && delivery.offset < before;

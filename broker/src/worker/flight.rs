@@ -10,8 +10,9 @@ use tokio::time::Instant;
 use super::AtWork;
 use crate::answer::{Answer, Attempted};
 use crate::dead_letters;
+use crate::destination::{Flown, Wish};
 use crate::keys::Claim;
-use crate::lane::{Delivery, LaneFacts};
+use crate::lane::{Delivery, Expires, LaneFacts};
 use crate::records::attempt::{Attempt, Verdict};
 use crate::records::envelope::{Context, Envelope};
 use crate::records::{Cause, Number};
@@ -40,6 +41,12 @@ pub(crate) struct Answered {
 
 /// What must be remembered of a request while it is in the air.
 pub(crate) struct Sent {
+    /// What its destination must remember of it.
+    pub(crate) flown: Flown,
+    /// When its delivery expires.
+    pub(crate) deadline: Option<WallTime>,
+    /// How long a `Retry-After` of its answer counts.
+    pub(crate) retry_after_max: Duration,
     /// Its place among the airborne.
     pub(crate) airborne: u32,
     /// The slot of the destination it went to.
@@ -88,6 +95,8 @@ impl Airborne {
 
 /// What a lane is to send: the event, and what goes with it.
 struct Load {
+    /// When the delivery began: its event's arrival, or its dead letter's.
+    since: WallTime,
     envelope: Envelope,
     context: Context,
     add: Vec<(&'static str, String)>,
@@ -95,7 +104,13 @@ struct Load {
 
 impl AtWork {
     /// Sends one delivery of the lane in `slot`, which has counted it as in flight.
-    pub(super) fn send(&mut self, slot: u32, delivery: Delivery, sink: &Rc<dyn Sink>) {
+    pub(super) fn send(
+        &mut self,
+        slot: u32,
+        mut delivery: Delivery,
+        wish: Wish,
+        sink: &Rc<dyn Sink>,
+    ) {
         let Some(lane) = &self.lanes[slot as usize] else {
             return;
         };
@@ -116,41 +131,49 @@ impl AtWork {
             Claim::Blocked => return self.bury(&facts, delivery, Cause::Blocked, None),
         }
         let now = self.log.clock().wall();
-        let born = delivery.since.unwrap_or(load.envelope.arrival);
-        let age = facts.pauses.age(born, now);
-        if facts
-            .terms
-            .event_age_max
-            .is_some_and(|age_max| age >= age_max)
-        {
+        let own = match facts.is_forward() {
+            // Its event may well have expired: that is then why it is a dead letter.
+            true => None,
+            false => self.own_expiry(slot, &load.envelope),
+        };
+        // An event may be owed again, by redrive or replay: it is as old as that.
+        let since = delivery.since.unwrap_or(load.since);
+        let expires = self.expires(&facts, since, own);
+        let deadline = match expires {
+            Expires::At(at) => Some(at),
+            Expires::Never => None,
+        };
+        if deadline.is_some_and(|deadline| deadline <= now) && self.log.may_delete() {
             return self.bury(&facts, delivery, Cause::Expired, None);
         }
+        let instant = Instant::now();
+        delivery.keep_held(self.patience_clock(slot, instant));
+        delivery.expires = Some(expires);
         let trace_parent = load.context.traceparent.map(|parent| parent.span_id);
         let trace = self.trace(&load.context, load.envelope.offset);
+        let Some(to) = &mut self.destinations[destination as usize] else {
+            return;
+        };
+        let flown = to.take_off(instant, wish);
         let sent = Sent {
+            flown,
+            deadline,
+            retry_after_max: facts.terms.retry_after_max,
             airborne: self.airborne.take_off(facts.number, delivery.offset),
             destination,
             bytes: load.envelope.event.stored().len(),
             started: now,
-            born,
+            born: since,
             hops: load.envelope.hops,
             trace,
             trace_parent,
             event: load.envelope.event.clone(),
         };
         self.bytes_in_flight += sent.bytes;
-        if let Some(destination) = &mut self.destinations[destination as usize] {
-            destination.in_flight += 1;
-        }
         if let Some(lane) = &mut self.lanes[slot as usize] {
             lane.tally.attempts += 1;
         }
         let timeout = facts.terms.timeout;
-        let deadline = facts
-            .terms
-            .event_age_max
-            .map(|age_max| age_max + facts.pauses.paused_between(born, now))
-            .map(|age_max| born.after(age_max));
         let request = Request {
             destination: facts.destination.clone(),
             event: load.envelope.event,
@@ -187,9 +210,11 @@ impl AtWork {
     fn load(&mut self, facts: &LaneFacts, offset: Offset) -> Result<Load, String> {
         let mut add = Vec::new();
         let mut event_offset = offset;
+        let mut since = None;
         if facts.is_forward() {
             let dead = dead_letters::read_dead(&mut self.reader, offset)?;
             event_offset = dead.offset;
+            since = Some(dead.at);
             add = dead_letters::error_attributes(&dead);
         }
         let envelope = dead_letters::read_event(&mut self.reader, event_offset)?;
@@ -205,6 +230,7 @@ impl AtWork {
             add.push(("knativearrivaltime", rfc3339(envelope.arrival)));
         }
         Ok(Load {
+            since: since.unwrap_or(envelope.arrival),
             envelope,
             context,
             add,

@@ -5,13 +5,14 @@ use std::sync::Arc;
 use journal::{Offset, WallTime};
 use tokio::sync::oneshot;
 use tokio::time::Instant;
+use triggers::Health;
 
 use super::AtWork;
 use super::dropping::Whose;
 use super::flight::Landing;
 use crate::Fault;
 use crate::again::AgainList;
-use crate::destination::Destination;
+use crate::destination::{Destination, Now};
 use crate::keys::{Key, Keys};
 use crate::lane::{Delivery, Lane, LaneFacts, Tally};
 use crate::owed::OwedList;
@@ -173,14 +174,17 @@ impl AtWork {
 
     fn put(&mut self, facts: Arc<LaneFacts>, state: Option<Box<LaneState>>) -> Result<(), Fault> {
         let number = facts.number;
+        let now = self.now();
         self.moved.remove(&number);
-        let destination = self.destination_slot(&facts);
+        let destination = self.destination_slot(&facts, now);
         // Before it leaves the one it had: that may be the same, and would be forgotten.
         if let Some(joined) = &mut self.destinations[destination as usize] {
             joined.lanes += 1;
         }
         let slot = match self.slots.get(&number) {
             Some(&slot) => {
+                self.stop_clocks(slot, now.instant);
+                let was_paused = self.is_paused(slot);
                 let before = self.lanes[slot as usize].as_mut().map(|lane| {
                     lane.facts = facts;
                     std::mem::replace(&mut lane.destination, destination)
@@ -188,10 +192,18 @@ impl AtWork {
                 if let Some(before) = before {
                     self.leave_destination(before, slot);
                 }
+                self.start_clocks(slot, now.instant);
+                if was_paused
+                    && !self.is_paused(slot)
+                    && let Some(joined) = &mut self.destinations[destination as usize]
+                {
+                    joined.resumed(now.instant);
+                }
                 slot
             }
             None => self.new_lane(Lane::new(facts, destination)),
         };
+        self.know_terms(slot);
         let mut blocked = Vec::new();
         if let Some(mut state) = state {
             blocked = std::mem::take(&mut state.blocked);
@@ -221,7 +233,18 @@ impl AtWork {
         slot
     }
 
+    /// Takes down what of a lane's terms is asked for often.
+    fn know_terms(&mut self, slot: u32) {
+        let Some(lane) = &mut self.lanes[slot as usize] else {
+            return;
+        };
+        let destination = self.destinations[lane.destination as usize].as_ref();
+        let patience = lane.facts.terms.patience();
+        lane.held = destination.is_some_and(|destination| destination.holds(patience));
+    }
+
     fn fill(&mut self, slot: u32, state: LaneState) {
+        let clock = self.patience_clock(slot, Instant::now());
         let Some(lane) = &mut self.lanes[slot as usize] else {
             return;
         };
@@ -229,6 +252,7 @@ impl AtWork {
         lane.owed = state.owed;
         lane.again = state.again;
         lane.due = state.due.into();
+        lane.due.iter_mut().for_each(|due| due.is_due_at(clock));
         lane.in_flight = state.in_flight;
         lane.parked = state.parked.len() as u32;
         lane.tally = state.tally;
@@ -236,22 +260,33 @@ impl AtWork {
         if lane.keys.as_ref().is_some_and(|keys| keys.held() > 0) {
             self.lanes_holding += 1;
         }
-        if lane.parked > 0 {
-            self.lanes_parked += 1;
-        }
         for (due, delivery) in state.parked {
             self.timers.park(lane.facts.number, delivery, due);
         }
     }
 
     /// The slot of a lane's destination, made when it is new.
-    fn destination_slot(&mut self, facts: &LaneFacts) -> u32 {
+    fn destination_slot(&mut self, facts: &LaneFacts, now: Now) -> u32 {
         let key = facts.destination.key().as_str();
+        let health = facts
+            .destination
+            .health()
+            .map_or_else(Default::default, |health| Health::clone(health));
         if let Some(&slot) = self.destination_slots.get(key) {
+            if let Some(known) = &mut self.destinations[slot as usize] {
+                known.configure(&health, now.instant);
+            }
+            self.rouse(slot, now.instant);
             return slot;
         }
         let key: Arc<str> = key.into();
-        let destination = Some(Destination::new(Arc::clone(&key)));
+        let default = self.limits.destination_in_flight_max;
+        let destination = Some(Destination::new(
+            Arc::clone(&key),
+            health,
+            default,
+            now.instant,
+        ));
         let slot = match self.free_destinations.pop() {
             Some(free) => {
                 self.destinations[free as usize] = destination;
@@ -271,13 +306,14 @@ impl AtWork {
     fn leave_destination(&mut self, destination: u32, slot: u32) {
         if let Some(left) = &mut self.destinations[destination as usize] {
             left.lanes -= 1;
-            if left.waiting.contains(&slot) {
-                left.waiting.retain(|waiting| *waiting != slot);
-                if let Some(lane) = &mut self.lanes[slot as usize] {
-                    lane.queued = false;
-                }
+            let waited = left.waiting.remove(slot);
+            if let Some(lane) = &mut self.lanes[slot as usize] {
+                lane.queued &= !waited;
+                lane.awaits_budget = false;
             }
         }
+        // It may have been the one that was roused.
+        self.rouse(destination, Instant::now());
         self.forget_if_idle(destination);
     }
 
@@ -336,8 +372,8 @@ impl AtWork {
     fn take_lane(&mut self, number: Number) -> Option<(Lane, Vec<(Instant, Delivery)>)> {
         let slot = self.slots.remove(&number)?;
         let lane = self.lanes[slot as usize].take()?;
+        self.lanes_parked -= u32::from(lane.counted_as_parked);
         let parked = if lane.parked > 0 {
-            self.lanes_parked -= 1;
             self.timers.take_lane(number)
         } else {
             Vec::new()

@@ -7,19 +7,21 @@ use bytes::Bytes;
 use event::Event;
 use journal::{AppendError, Offset};
 use tokio::time::Instant;
+use triggers::Replies;
 
 use super::AtWork;
 use super::flight::{Answered, Landing, Sent};
 use crate::Fault;
 use crate::answer::{ANSWER_BODY_KEPT_BYTES, Answer, Attempted, Reply};
+use crate::dapr;
 use crate::lane::{Delivery, LaneFacts};
-use crate::next_step::{Next, next_step};
+use crate::next_step::{Before, Next, asked_for, next_step};
 use crate::records::attempt::{Attempt, MIDDLE_BODY_KEPT_BYTES, Verdict};
 use crate::records::dead::Dead;
 use crate::records::envelope::{self, Context};
 use crate::records::parked::Parked;
 use crate::records::settled::{Settled, Settlement};
-use crate::records::{Cause, Number, Outcome};
+use crate::records::{Cause, Number, Outcome, Why};
 use crate::trace::AttemptSpan;
 
 /// A reply and its settlement, stored as one group or refused for good.
@@ -71,18 +73,24 @@ impl AtWork {
         self.airborne.land(answered.sent.airborne);
         self.bytes_in_flight -= answered.sent.bytes;
         let slot = answered.sent.destination;
-        let mut next = None;
+        let now = self.now();
+        let answer = &answered.attempted.answer;
+        let chance = self.rng.chance();
+        let mut change = None;
         if let Some(destination) = &mut self.destinations[slot as usize] {
-            destination.in_flight -= 1;
-            destination.count(&answered.attempted.answer, answered.latency);
-            next = destination.waiting.pop_front();
-        }
-        if let Some(lane) = next {
-            if let Some(lane) = &mut self.lanes[lane as usize] {
-                lane.queued = false;
+            if let Some(error) = error(answer) {
+                destination.last_error = Some((now.wall, error));
             }
-            self.wake(lane);
+            let flown = answered.sent.flown;
+            change = destination.land(flown, answer, answered.latency, now.instant, chance);
+            if let Some(wait) = pushback(answer, answered.sent.retry_after_max) {
+                destination.push_back(wait, now.instant);
+            }
         }
+        if let Some(change) = change {
+            self.breaker_changed(slot, change, now);
+        }
+        self.rouse(slot, now.instant);
         self.forget_if_idle(slot);
     }
 
@@ -103,7 +111,7 @@ impl AtWork {
             number,
             mut delivery,
             sent,
-            attempted,
+            mut attempted,
             latency,
         } = answered;
         // The trigger was deleted meanwhile: what was owed is cancelled, whatever came back.
@@ -116,9 +124,21 @@ impl AtWork {
         let facts = Arc::clone(&lane.facts);
         let now = self.log.clock().wall();
         let attempt = delivery.attempt();
-        let age = facts.pauses.age(sent.born, now);
+        if facts.terms.replies == Replies::Dapr
+            && let Some(answer) = dapr::answer(&attempted)
+        {
+            attempted.answer = answer;
+        }
+        let before = Before {
+            attempt,
+            nacks: delivery.nacks,
+            left: sent
+                .deadline
+                .filter(|_| self.log.may_delete())
+                .map(|deadline| deadline.since(now)),
+        };
         let chance = self.rng.chance();
-        let next = next_step(&facts.terms, attempt, age, &attempted.answer, chance);
+        let next = next_step(&facts.terms, before, &attempted.answer, chance);
         self.trace_attempt(&facts, &sent, attempt, latency, &attempted.answer, next);
         let record = record(
             &attempted,
@@ -154,6 +174,21 @@ impl AtWork {
                 self.key_failed(slot, delivery.offset, &sent.event.as_ref());
                 self.park(slot, delivery, wait);
             }
+            Next::AgainAfter(wait) => {
+                // No attempt is burnt and nothing is written: after a restart it is made again.
+                self.lane_declined(slot);
+                delivery.nacks += 1;
+                self.park(slot, delivery, wait);
+            }
+            Next::Drop => {
+                self.lane_declined(slot);
+                let mut settlement = self.settlement(number, &delivery, &record);
+                settlement.outcome = Outcome::Cancelled(Why::Dropped);
+                self.settled.push(settlement);
+                if let Some(lane) = &mut self.lanes[slot as usize] {
+                    lane.in_flight -= 1;
+                }
+            }
             Next::GiveUp(cause) => {
                 self.lane_failed(slot);
                 delivery.history.get_or_insert_default().push(record);
@@ -169,15 +204,18 @@ impl AtWork {
         }
     }
 
+    fn lane_declined(&mut self, slot: u32) {
+        if let Some(lane) = &mut self.lanes[slot as usize] {
+            lane.tally.nacks += 1;
+        }
+    }
+
     fn park(&mut self, slot: u32, delivery: Delivery, wait: Duration) {
         let Some(lane) = &mut self.lanes[slot as usize] else {
             return;
         };
         lane.in_flight -= 1;
         lane.parked += 1;
-        if lane.parked == 1 {
-            self.lanes_parked += 1;
-        }
         self.timers
             .park(lane.facts.number, delivery, Instant::now() + wait);
     }
@@ -399,6 +437,31 @@ impl AtWork {
     }
 }
 
+/// What a person should know of a failure of the destination, in a line.
+fn error(answer: &Answer) -> Option<Box<str>> {
+    let error = match answer {
+        Answer::TimedOut => "timed out".to_owned(),
+        Answer::Unreachable(why) => why.clone(),
+        Answer::Said { status, .. } => format!("answered {status}"),
+        Answer::Garbled { why, .. } => why.clone(),
+        Answer::Took(_) | Answer::Declined { .. } => return None,
+    };
+    Some(error.into())
+}
+
+/// How long an answer asks everybody to stay away.
+fn pushback(answer: &Answer, most: Duration) -> Option<Duration> {
+    let Answer::Said {
+        status,
+        retry_after,
+    } = answer
+    else {
+        return None;
+    };
+    let wait = asked_for(*status, *retry_after)?.min(most);
+    (!wait.is_zero()).then_some(wait)
+}
+
 /// The event that a success carried.
 fn reply(answer: Answer) -> Option<Event> {
     match answer {
@@ -420,7 +483,7 @@ fn record(
         Answer::Took(Reply::Ignored { .. }) => (Verdict::NotAnEvent, Box::default()),
         Answer::Took(_) => (Verdict::Took, Box::default()),
         Answer::Garbled { why, .. } => (Verdict::Garbled, why.as_str().into()),
-        Answer::Said { .. } => (Verdict::Said, Box::default()),
+        Answer::Said { .. } | Answer::Declined { .. } => (Verdict::Said, Box::default()),
         Answer::TimedOut => (Verdict::TimedOut, Box::default()),
         Answer::Unreachable(why) => (Verdict::Unreachable, why.as_str().into()),
     };

@@ -5,12 +5,15 @@
 //! (from its timers), turns the ready lanes by deficit round robin, and notes what ended. All
 //! that it decides about a delivery is in [`crate::next_step`]; this file carries it out.
 
+mod alarms;
 mod dropping;
+mod ends;
 mod flight;
 mod inbox;
 mod landing;
 mod order;
 mod timers;
+mod waiting;
 
 use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
@@ -26,11 +29,12 @@ use tokio::time::Instant;
 pub(crate) use self::dropping::Whose;
 pub(crate) use self::inbox::{LaneState, ToWorker};
 
+use self::alarms::Alarms;
 use self::flight::{Airborne, Landing};
 use self::timers::Timers;
 use crate::Fault;
 use crate::destination::Destination;
-use crate::lane::{Lane, Tally, Turn};
+use crate::lane::{Delivery, Lane, Tally, Turn};
 use crate::limits::Limits;
 use crate::log::Log;
 use crate::records::dead::Dead;
@@ -92,6 +96,8 @@ pub(crate) struct AtWork {
     free_destinations: Vec<u32>,
     ready: VecDeque<u32>,
     timers: Timers,
+    alarms: Alarms,
+    /// Lanes that have deliveries which are parked or due.
     lanes_parked: u32,
     lanes_holding: u32,
     airborne: Airborne,
@@ -145,6 +151,7 @@ impl AtWork {
             free_destinations: Vec::new(),
             ready: VecDeque::new(),
             timers: Timers::default(),
+            alarms: Alarms::default(),
             lanes_parked: 0,
             lanes_holding: 0,
             airborne: Airborne::default(),
@@ -175,13 +182,16 @@ impl AtWork {
             // gets a turn in each round. What came meanwhile is then taken in together.
             tokio::task::yield_now().await;
             self.take_in_more()?;
-            self.wake_due(Instant::now());
+            let now = Instant::now();
+            self.wake_due(now);
+            self.ring(now);
         }
     }
 
     /// Waits for the first of an answer, a message or a timer. `false` when the engine is gone.
     async fn wait(&mut self) -> Result<bool, Fault> {
-        let due = self.timers.next();
+        let due = [self.timers.next(), self.alarms.next()];
+        let due = due.into_iter().flatten().min();
         let timer = async {
             match due {
                 Some(due) => tokio::time::sleep_until(due).await,
@@ -244,17 +254,23 @@ impl AtWork {
     /// One lane's turn: at most `requests` of its deliveries.
     fn turn(&mut self, slot: u32, requests: usize, sink: &Rc<dyn Sink>) {
         let parked_max = self.parked_share();
+        let now = Instant::now();
+        let mut destination = None;
         if let Some(lane) = &mut self.lanes[slot as usize] {
             lane.deficit = (lane.deficit + TURN_BYTES).min(TURN_BYTES);
+            destination = Some(lane.destination);
+        }
+        if let Some(lane) = &mut self.lanes[slot as usize] {
+            lane.queued = false;
         }
         for _ in 0..requests {
             let Some(lane) = &mut self.lanes[slot as usize] else {
                 return;
             };
-            lane.queued = false;
-            if lane.turn(parked_max) == Turn::Rest {
+            let turn = lane.turn(parked_max);
+            if turn == Turn::Rest || lane.queued {
                 lane.deficit = 0;
-                return;
+                break;
             }
             if lane.deficit <= 0 {
                 break;
@@ -262,57 +278,70 @@ impl AtWork {
             if lane.keys.is_some() && self.read_keys(slot) {
                 continue;
             }
-            let Some(lane) = &mut self.lanes[slot as usize] else {
-                return;
-            };
-            let Some(destination) = &mut self.destinations[lane.destination as usize] else {
-                return;
-            };
-            if destination.in_flight >= self.limits.destination_in_flight_max {
-                destination.waiting.push_back(slot);
-                lane.queued = true;
-                return;
+            let wish = self.wish(slot, turn);
+            if !self.may_send(slot, wish, now) {
+                // It waits, or only its retries do: then what is new is asked for next.
+                continue;
             }
-            let Some(delivery) = lane.take() else { return };
+            let Some(delivery) = self.take(slot) else {
+                break;
+            };
             let before = self.bytes_in_flight;
-            self.send(slot, delivery, sink);
+            self.send(slot, delivery, wish, sink);
             let sent = self.bytes_in_flight.saturating_sub(before);
             if let Some(lane) = &mut self.lanes[slot as usize] {
                 lane.deficit -= i64::try_from(sent).unwrap_or(i64::MAX);
             }
         }
         self.wake(slot);
-    }
-
-    /// Puts a lane that can send in the ready queue.
-    fn wake(&mut self, slot: u32) {
-        let parked_max = self.parked_share();
-        if let Some(lane) = &mut self.lanes[slot as usize]
-            && !lane.queued
-            && lane.turn(parked_max) == Turn::Ready
-        {
-            lane.queued = true;
-            self.ready.push_back(slot);
+        if let Some(destination) = destination {
+            self.rouse(destination, now);
         }
     }
 
-    /// Each parking lane's share of the parked deliveries.
+    /// Takes what a lane may send.
+    fn take(&mut self, slot: u32) -> Option<Delivery> {
+        let lane = self.lanes[slot as usize].as_mut()?;
+        lane.take()
+    }
+
+    /// Puts a lane that can send in the ready queue. `false`: it has nothing to send, or waits
+    /// for its turn already.
+    fn wake(&mut self, slot: u32) -> bool {
+        if let Some(lane) = &mut self.lanes[slot as usize] {
+            let holds = lane.holding() > 0;
+            let before = std::mem::replace(&mut lane.counted_as_parked, holds);
+            self.lanes_parked += u32::from(lane.counted_as_parked);
+            self.lanes_parked -= u32::from(before);
+        }
+        let parked_max = self.parked_share();
+        if let Some(lane) = &mut self.lanes[slot as usize]
+            && !lane.queued
+            && lane.turn(parked_max) != Turn::Rest
+        {
+            lane.queued = true;
+            self.ready.push_back(slot);
+            return true;
+        }
+        false
+    }
+
+    /// Each lane's share of the deliveries that are parked or due.
     fn parked_share(&self) -> u32 {
         self.limits.parked_max / self.lanes_parked.max(1)
     }
 
     /// Moves deliveries whose time has come to their lanes.
     fn wake_due(&mut self, now: Instant) {
-        while let Some((number, delivery)) = self.timers.take_due(now) {
+        while let Some((number, mut delivery)) = self.timers.take_due(now) {
             let Some(&slot) = self.slots.get(&number) else {
                 continue;
             };
+            let clock = self.patience_clock(slot, now);
+            delivery.is_due_at(clock);
             if let Some(lane) = &mut self.lanes[slot as usize] {
                 lane.parked -= 1;
                 lane.due.push_back(delivery);
-                if lane.parked == 0 {
-                    self.lanes_parked -= 1;
-                }
             }
             self.wake(slot);
         }

@@ -3,6 +3,7 @@
 
 mod answers;
 mod backoff;
+mod breaker;
 mod crash;
 mod dead_letters;
 mod dedup;
@@ -10,8 +11,10 @@ mod delete;
 mod fairness;
 mod ordering;
 mod outcomes;
+mod patience;
 mod pause;
 mod policies;
+mod pushback;
 mod redrive;
 mod replies;
 mod restart;

@@ -143,6 +143,10 @@ pub(crate) async fn trigger(
     Ok(Json(TriggerDetail {
         view,
         terms: terms(&trigger.terms),
+        destination: merged(&report.destinations)
+            .iter()
+            .find(|report| *report.key == *trigger.subscriber.key().as_str())
+            .map(destination),
         resource,
         names,
     }))

@@ -7,6 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use broker::WallTime;
 use broker::books::{Book, by_cause};
 use broker::dead_letters::Letter;
+use broker::destination::Deferral;
 use broker::histogram::{BOUNDS_SECONDS, Histogram};
 use broker::records::attempt::Attempt;
 use broker::records::envelope::Envelope;
@@ -146,6 +147,15 @@ pub(crate) fn merged(reports: &[DestinationReport]) -> Vec<DestinationReport> {
                 for (mine, theirs) in all.answers.iter_mut().zip(report.answers) {
                     *mine += theirs;
                 }
+                for (mine, theirs) in all.deferred.iter_mut().zip(report.deferred) {
+                    *mine += theirs;
+                }
+                all.waiting += report.waiting;
+                all.pushback += report.pushback;
+                // A destination moves between workers as a whole: only one of them is at work.
+                if all.breaker.state < report.breaker.state {
+                    all.breaker = report.breaker.clone();
+                }
             }
         }
     }
@@ -167,6 +177,25 @@ pub(super) fn destination(report: &DestinationReport) -> DestinationView {
             .collect(),
         p50_seconds: quantile(&report.attempt_seconds, 0.5),
         p99_seconds: quantile(&report.attempt_seconds, 0.99),
+        breaker: report.breaker.state.word().into(),
+        open_since: report.breaker.since.map(rfc3339),
+        next_probe: report.breaker.next_probe.map(rfc3339),
+        pushed_back_until: report.pushed_back_until.map(rfc3339),
+        waiting: report.waiting,
+        max_in_flight: report.cap,
+        share: report.share,
+        retry_budget: report.retry_budget,
+        deferred: Deferral::ALL
+            .iter()
+            .zip(report.deferred)
+            .filter(|(_, count)| *count > 0)
+            .map(|(why, count)| (why.word().to_owned(), count))
+            .collect(),
+        last_error: report
+            .last_error
+            .as_ref()
+            .map(|(_, error)| error.to_string()),
+        last_error_at: report.last_error.as_ref().map(|(at, _)| rfc3339(*at)),
     }
 }
 
@@ -297,6 +326,7 @@ mod tests {
                 attempt_seconds: seconds.clone(),
                 end_to_end_seconds: seconds,
                 answers: [1, 0, 0, 2, 0, 0],
+                ..DestinationReport::default()
             }
         };
         let merged = merged(&[report(1), report(2)]);

@@ -10,8 +10,10 @@ use adapters_http::source::SourceCounts;
 use axum::extract::State as Shared;
 use axum::http::header;
 use axum::response::{IntoResponse, Response};
-use broker::destination::ANSWER_CLASSES;
-use broker::report::{DestinationReport, Report, TriggerReport};
+use broker::destination::breaker::Trip;
+use broker::destination::{ANSWER_CLASSES, Deferral};
+use broker::records::Cause;
+use broker::report::{BreakerState, DestinationReport, Report, TriggerReport};
 use journal::{Stats, Usage};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, text};
@@ -458,6 +460,19 @@ impl Scrape {
             help,
             each(|t| t.lane.tally.replies_ignored),
         )?;
+        let help = "Answers that declined an event by Weft-Nack";
+        counters(
+            encoder,
+            "weft_delivery_nack",
+            help,
+            each(|t| t.lane.tally.nacks),
+        )?;
+        let help = "Deliveries that ended for their age or their event's expirytime";
+        let expired = each(|t| t.book.dead[Cause::Expired as usize]);
+        counters(encoder, "weft_events_expired", help, expired)?;
+        let help = "Events whose expirytime could not be read and was ignored";
+        let unreadable = each(|t| t.lane.tally.expiry_unreadable);
+        counters(encoder, "weft_expirytime_unreadable", help, unreadable)?;
         gauge(
             encoder,
             "weft_dead_letters",
@@ -512,7 +527,56 @@ impl Scrape {
             "weft_destination_inflight",
             "Requests sent and not answered",
             inflight,
-        )
+        )?;
+        self.health(encoder)
+    }
+
+    /// How ill destinations are, and what that holds back.
+    fn health(&self, encoder: &mut Encoder<'_>) -> fmt::Result {
+        let all = || {
+            let destinations = self.destinations.iter();
+            destinations.map(|destination| (&*destination.key, destination))
+        };
+        let with_breaker = all().filter(|(_, d)| d.breaker.state != BreakerState::Off);
+        let states = with_breaker.map(|(key, d)| {
+            let state = match d.breaker.state {
+                BreakerState::Off | BreakerState::Closed => 0.0,
+                BreakerState::Probing => 1.0,
+                BreakerState::Open => 2.0,
+            };
+            ([("destination", key)], state)
+        });
+        let help = "0 when calls flow, 1 while a probe is in the air, 2 when they don't";
+        gauges(encoder, "weft_breaker_state", help, states)?;
+        let trips = all().flat_map(|(key, d)| {
+            let trips = Trip::ALL.iter().zip(d.breaker.trips);
+            let trips = trips.filter(|(_, count)| *count > 0);
+            trips.map(move |(why, count)| ([("destination", key), ("reason", why.word())], count))
+        });
+        counters(
+            encoder,
+            "weft_breaker_trips",
+            "Breakers that opened, by reason",
+            trips,
+        )?;
+        let deferred = all().flat_map(|(key, d)| {
+            let deferred = Deferral::ALL.iter().zip(d.deferred);
+            let deferred = deferred.filter(|(_, count)| *count > 0);
+            deferred
+                .map(move |(why, count)| ([("destination", key), ("reason", why.word())], count))
+        });
+        let help = "Times that a trigger had to wait for a destination, by reason";
+        counters(encoder, "weft_delivery_deferred", help, deferred)?;
+        let balances = all().filter_map(|(key, d)| Some(([("destination", key)], d.retry_budget?)));
+        let help = "Retries that a destination may get at once";
+        gauges(encoder, "weft_retry_budget_balance", help, balances)?;
+        let pushed = all().filter(|(_, d)| !d.pushback.is_zero());
+        let pushed = pushed.map(|(key, d)| ([("destination", key)], d.pushback.as_secs_f64()));
+        let help = "For how long Retry-After kept all deliveries away, since start";
+        gauges(encoder, "weft_delivery_pushback_seconds", help, pushed)?;
+        let limits = all().map(|(key, d)| ([("destination", key)], f64::from(d.cap) * d.share));
+        let help = "Requests that may be in flight, by caps, latency and slow start";
+        gauges(encoder, "weft_concurrency_limit", help, limits)
     }
 }
 

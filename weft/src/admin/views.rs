@@ -131,6 +131,9 @@ pub(crate) struct TriggerDetail {
     #[serde(flatten)]
     pub(crate) view: TriggerView,
     pub(crate) terms: TermsView,
+    /// How its subscriber's destination is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) destination: Option<DestinationView>,
     /// As written.
     pub(crate) resource: serde_json::Value,
     /// The DeliveryPolicies and Sinks that it names, as written; those of its broker aren't here.
@@ -208,6 +211,34 @@ pub(crate) struct DestinationView {
     pub(crate) p50_seconds: Option<f64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) p99_seconds: Option<f64>,
+    /// Of its breaker: off, closed, half-open, open.
+    pub(crate) breaker: String,
+    /// RFC 3339: since when its breaker isn't closed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) open_since: Option<String>,
+    /// RFC 3339: when the next probe may leave.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) next_probe: Option<String>,
+    /// RFC 3339: until when it asked by `Retry-After` to be left alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) pushed_back_until: Option<String>,
+    /// Triggers that wait for it with all they have.
+    pub(crate) waiting: usize,
+    /// Requests that may be in flight at full speed.
+    pub(crate) max_in_flight: u32,
+    /// The share of that which may be used now: under 1 while it warms up.
+    pub(crate) share: f64,
+    /// Tokens left; absent when retries aren't limited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) retry_budget: Option<f64>,
+    /// How often a trigger was held back, by reason.
+    pub(crate) deferred: BTreeMap<String, u64>,
+    /// What failed last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) last_error: Option<String>,
+    /// RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) last_error_at: Option<String>,
 }
 
 /// A dead letter in a list.

@@ -1,6 +1,6 @@
 //! `weft describe`: one trigger in full.
 
-use crate::admin::views::{TermsView, TriggerDetail};
+use crate::admin::views::{DestinationView, TermsView, TriggerDetail};
 use crate::cli::{DescribeArgs, Kind};
 use crate::commands::api::ask;
 use crate::commands::get::{books, fields, state};
@@ -45,6 +45,33 @@ fn keys(blocked: u64, held: u64) -> Option<String> {
     ))
 }
 
+/// What holds its deliveries back at its destination, if anything does.
+fn health(destination: &DestinationView) -> Option<String> {
+    let mut said = match (&*destination.breaker, &destination.open_since) {
+        ("open" | "half-open", Some(since)) => {
+            let next = match &destination.next_probe {
+                Some(at) => format!("next probe at {at}"),
+                None => "a probe is in the air".into(),
+            };
+            format!("breaker open since {since}, {next}")
+        }
+        _ => match &destination.pushed_back_until {
+            Some(until) => format!("asked by Retry-After to be left alone until {until}"),
+            None if destination.share < 1.0 => {
+                format!(
+                    "warming up, at {:.0} % of full speed",
+                    destination.share * 100.0
+                )
+            }
+            None => return None,
+        },
+    };
+    if let Some(error) = &destination.last_error {
+        said.push_str(&format!("; last error: {error}"));
+    }
+    Some(said)
+}
+
 fn trigger(detail: &TriggerDetail) -> String {
     let view = &detail.view;
     let mut rows = vec![
@@ -86,6 +113,9 @@ fn trigger(detail: &TriggerDetail) -> String {
         now.push_str(&format!(", the oldest {} old", span(oldest)));
     }
     rows.push(("Now", now));
+    if let Some(health) = detail.destination.as_ref().and_then(health) {
+        rows.push(("Destination", health));
+    }
     if let Some(keys) = keys(view.keys_blocked, view.held) {
         rows.push(("Keys", keys));
     }
@@ -239,6 +269,7 @@ mod tests {
                 on_quota: "discardOldest".into(),
                 paused: true,
             },
+            destination: None,
             resource: serde_json::json!({"kind": "Trigger", "spec": {"broker": "default"}}),
             names: vec![serde_json::json!({"kind": "Sink", "spec": {"breaker": "off"}})],
         };

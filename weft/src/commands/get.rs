@@ -103,8 +103,10 @@ fn brokers(brokers: &[BrokerView]) -> String {
 fn destinations(destinations: &[DestinationView]) -> String {
     let mut table = Table::new(&[
         ("ADDRESS", Left),
+        ("STATE", Left),
         ("TRIGGERS", Right),
         ("IN FLIGHT", Right),
+        ("WAITING", Right),
         ("ATTEMPTS", Right),
         ("2XX", Right),
         ("4XX", Right),
@@ -112,13 +114,16 @@ fn destinations(destinations: &[DestinationView]) -> String {
         ("NO ANSWER", Right),
         ("P50", Right),
         ("P99", Right),
+        ("LAST ERROR", Left),
     ]);
     for destination in destinations {
         let of = |class: &str| count(destination.answers.get(class).copied().unwrap_or(0));
         table.row([
             destination.address.clone(),
+            health(destination),
             count(u64::from(destination.triggers)),
             count(u64::from(destination.in_flight)),
+            count(destination.waiting as u64),
             count(destination.attempts),
             of("2xx"),
             of("4xx"),
@@ -126,9 +131,20 @@ fn destinations(destinations: &[DestinationView]) -> String {
             of("none"),
             latency(destination.p50_seconds),
             latency(destination.p99_seconds),
+            destination.last_error.clone().unwrap_or_else(|| "-".into()),
         ]);
     }
     or(&table, "no destinations yet; they come with triggers")
+}
+
+/// Whether calls flow, in a word or two.
+fn health(destination: &DestinationView) -> String {
+    match (&*destination.breaker, &destination.open_since) {
+        ("open" | "half-open", Some(since)) => format!("{} since {since}", destination.breaker),
+        _ if destination.pushed_back_until.is_some() => "pushed back".into(),
+        _ if destination.share < 1.0 => format!("warming up, {:.0} %", destination.share * 100.0),
+        _ => "ok".into(),
+    }
 }
 
 /// A bucket's bound as `<= 5 ms`.
@@ -299,9 +315,8 @@ pub(crate) mod tests {
         .assert_eq(&triggers(&[]));
     }
 
-    #[test]
-    fn destinations_and_brokers_are_tables() {
-        let destination = DestinationView {
+    pub(crate) fn destination() -> DestinationView {
+        DestinationView {
             address: "http://127.0.0.1:8081/".into(),
             triggers: 2,
             in_flight: 1,
@@ -309,11 +324,32 @@ pub(crate) mod tests {
             answers: BTreeMap::from([("2xx".into(), 1_200), ("5xx".into(), 5), ("none".into(), 2)]),
             p50_seconds: Some(0.0025),
             p99_seconds: Some(2.5),
-        };
+            breaker: "closed".into(),
+            open_since: None,
+            next_probe: None,
+            pushed_back_until: None,
+            waiting: 0,
+            max_in_flight: 256,
+            share: 1.0,
+            retry_budget: Some(100.0),
+            deferred: BTreeMap::new(),
+            last_error: None,
+            last_error_at: None,
+        }
+    }
+
+    #[test]
+    fn destinations_and_brokers_are_tables() {
+        let mut ill = destination();
+        ill.breaker = "open".into();
+        ill.open_since = Some("2026-01-01T00:00:00.000Z".into());
+        ill.waiting = 2;
+        ill.last_error = Some("connection refused".into());
         expect![[r#"
-            ADDRESS                 TRIGGERS  IN FLIGHT  ATTEMPTS    2XX  4XX  5XX  NO ANSWER      P50     P99
-            http://127.0.0.1:8081/         2          1     1,207  1,200    0    5          2  <=2.5ms  <=2.5s
-        "#]].assert_eq(&destinations(&[destination]));
+            ADDRESS                 STATE                                TRIGGERS  IN FLIGHT  WAITING  ATTEMPTS    2XX  4XX  5XX  NO ANSWER      P50     P99  LAST ERROR
+            http://127.0.0.1:8081/  ok                                          2          1        0     1,207  1,200    0    5          2  <=2.5ms  <=2.5s  -
+            http://127.0.0.1:8081/  open since 2026-01-01T00:00:00.000Z         2          1        2     1,207  1,200    0    5          2  <=2.5ms  <=2.5s  connection refused
+        "#]].assert_eq(&destinations(&[destination(), ill]));
         let broker = BrokerView {
             namespace: "shop".into(),
             name: "default".into(),

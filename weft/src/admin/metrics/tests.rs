@@ -65,6 +65,7 @@ fn a_scrape_has_the_series_of_what_has_traffic() {
         attempt_seconds: seconds.clone(),
         end_to_end_seconds: seconds,
         answers: [7, 0, 0, 2, 0, 0],
+        ..DestinationReport::default()
     };
     let report = Report {
         brokers: vec![BrokerReport {
@@ -154,6 +155,9 @@ fn a_scrape_has_the_series_of_what_has_traffic() {
         weft_delivery_attempts_total{trigger="shop/billing",outcome="failed"} 2
         weft_replies_total{trigger="shop/billing"} 0
         weft_replies_ignored_total{trigger="shop/billing"} 0
+        weft_delivery_nack_total{trigger="shop/billing"} 0
+        weft_events_expired_total{trigger="shop/billing"} 0
+        weft_expirytime_unreadable_total{trigger="shop/billing"} 0
         weft_dead_letters 2.0
         weft_delivery_duration_seconds_sum{destination="http://f/"} 1000.002
         weft_delivery_duration_seconds_count{destination="http://f/"} 2
@@ -161,7 +165,8 @@ fn a_scrape_has_the_series_of_what_has_traffic() {
         weft_end_to_end_seconds_count{destination="http://f/"} 2
         weft_destination_answers_total{destination="http://f/",class="2xx"} 7
         weft_destination_answers_total{destination="http://f/",class="5xx"} 2
-        weft_destination_inflight{destination="http://f/"} 1.0"#]]
+        weft_destination_inflight{destination="http://f/"} 1.0
+        weft_concurrency_limit{destination="http://f/"} 0.0"#]]
     .assert_eq(&shown.join("\n"));
     let last = text
         .lines()
