@@ -52,6 +52,25 @@ pub enum State {
     Discarded(WallTime),
 }
 
+impl State {
+    /// The word that commands show.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Kept => "kept",
+            Self::Redriven(_) => "redriven",
+            Self::Discarded(_) => "discarded",
+        }
+    }
+
+    /// Since when it isn't kept any more.
+    pub fn since(self) -> Option<WallTime> {
+        match self {
+            Self::Kept => None,
+            Self::Redriven(at) | Self::Discarded(at) => Some(at),
+        }
+    }
+}
+
 /// The index: rows by id.
 #[derive(Debug, Default)]
 pub(crate) struct Letters {

@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use journal::WallTime;
 use tokio::sync::watch;
 
+use crate::log::Log;
 pub use crate::router::again::Tracker;
 
 /// Jobs at work at the same time. A further one is refused.
@@ -185,6 +186,12 @@ impl Job {
         });
     }
 
+    /// Has the job end as failed where its work is dropped before it has said how it ended.
+    pub(crate) fn ending(self: &Arc<Self>, log: Log) -> Ending {
+        let job = Arc::clone(self);
+        Ending { job, log }
+    }
+
     /// It is at work no more.
     pub(crate) fn end(&self, state: State, now: WallTime) {
         self.locked(|progress| {
@@ -195,6 +202,22 @@ impl Job {
 
     fn locked<T>(&self, act: impl FnOnce(&mut Progress) -> T) -> T {
         act(&mut self.progress.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// Sees to it that no job is at work for ever that nobody works at.
+pub(crate) struct Ending {
+    job: Arc<Job>,
+    log: Log,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if self.job.progress().state == State::Running {
+            let why = "its work was dropped; make the same request again to go on";
+            self.job
+                .end(State::Failed(why.into()), self.log.clock().wall());
+        }
     }
 }
 

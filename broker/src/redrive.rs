@@ -94,6 +94,7 @@ pub(crate) struct Parts {
 
 /// Does what is asked, and says so in `job`.
 pub(crate) async fn run(parts: Parts, asked: Asked, job: Arc<Job>) {
+    let _ending = job.ending(parts.log.clone());
     let mut work = Work {
         pace: Pace::new(&asked.what),
         parts,

@@ -3,6 +3,7 @@
 //! Each command's help ends with examples that can be pasted. Flags of `run` win over the Node
 //! in the YAML; a flag's environment variable counts as the flag.
 
+pub(crate) mod letters;
 mod operate;
 
 use std::net::SocketAddr;
@@ -10,6 +11,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::letters::DeadLettersArgs;
 pub(crate) use self::operate::{DeleteArgs, Pausable, PauseArgs, ResumeArgs};
 use crate::exit;
 use crate::span::Span;
@@ -361,57 +363,6 @@ pub(crate) struct DescribeArgs {
 pub(crate) enum Kind {
     /// A trigger
     Trigger,
-}
-
-#[derive(Debug, Args)]
-#[command(
-    about = "List and show deliveries that failed for good",
-    long_about = "A delivery that failed for good is kept as a dead letter, with its event and every \
-                  attempt, also after a restart and after its trigger was deleted.",
-    after_help = "Examples:
-  weft dead-letters list
-  weft dead-letters list --trigger shop/billing
-  weft dead-letters show 1042"
-)]
-pub(crate) struct DeadLettersArgs {
-    #[command(subcommand)]
-    pub(crate) command: DeadLetters,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum DeadLetters {
-    /// List dead letters, newest first
-    #[command(after_help = "Examples:
-  weft dead-letters list
-  weft dead-letters list --trigger shop/billing --limit 20
-  weft dead-letters list -o json | jq -r '.items[].id'")]
-    List {
-        /// Only this trigger's, NAME or NAMESPACE/NAME
-        #[arg(short, long, value_name = "TRIGGER")]
-        trigger: Option<String>,
-        /// At most this many
-        #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1000))]
-        limit: u32,
-        /// Only those older than this id; for the next page
-        #[arg(long, value_name = "ID")]
-        before: Option<u64>,
-        #[command(flatten)]
-        admin: AdminArgs,
-    },
-    /// Show a dead letter: event, payload, every attempt
-    #[command(after_help = "Examples:
-  weft dead-letters show 1042
-  weft dead-letters show 1042 --data > payload.bin
-  weft dead-letters show 1042 -o yaml")]
-    Show {
-        /// The id that `list` shows
-        id: u64,
-        /// Print the event's data alone, byte for byte
-        #[arg(long)]
-        data: bool,
-        #[command(flatten)]
-        admin: AdminArgs,
-    },
 }
 
 #[derive(Debug, Args)]

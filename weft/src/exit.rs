@@ -51,7 +51,7 @@ Exit codes:
     7  the log is of an unknown version or damaged beyond what this version opens
     8  a folder of YAML doesn't exist or holds none
     9  nothing answers at the address (send, get, describe, dead-letters)
-   10  the broker or the admin API said no (send, get, describe, dead-letters)
+   10  the broker or the admin API said no, or refused some of it (send, get, describe, dead-letters)
    11  no such trigger or dead letter (describe, dead-letters show)
   130  a second signal came while stopping";
 

@@ -138,6 +138,27 @@ const CANCELLED_DELETED_CODE: u8 = 32;
 const CANCELLED_DROPPED_CODE: u8 = 33;
 
 impl Cause {
+    /// All of them.
+    pub const ALL: [Self; 9] = [
+        Self::Exhausted,
+        Self::Refused,
+        Self::Expired,
+        Self::Loop,
+        Self::Reply,
+        Self::Poison,
+        Self::Blocked,
+        Self::Transform,
+        Self::Quota,
+    ];
+
+    /// The cause of a word.
+    pub fn from_word(word: &str) -> Option<Self> {
+        CAUSES
+            .iter()
+            .find(|(_, known)| *known == word)
+            .map(|(cause, _)| *cause)
+    }
+
     /// The word that commands, metrics and documents use.
     pub fn word(self) -> &'static str {
         CAUSES

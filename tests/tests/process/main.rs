@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 mod bad_days;
 mod crash;
+mod letters;
 mod operate;
 mod ordering;
 mod quickstart;

@@ -6,7 +6,7 @@ use tests::node::{PATIENCE, Weft, until, weft};
 use crate::{Folders, trigger};
 
 /// Types a command at the node: its exit code, and what it printed on both of its outputs.
-fn typed(node: &Weft, args: &[&str]) -> (i32, String) {
+pub(crate) fn typed(node: &Weft, args: &[&str]) -> (i32, String) {
     let url = format!("http://{}", node.admin);
     let args: Vec<&str> = args.iter().copied().chain(["--admin-url", &url]).collect();
     let output = weft(&args);
@@ -16,7 +16,7 @@ fn typed(node: &Weft, args: &[&str]) -> (i32, String) {
 }
 
 #[track_caller]
-fn says(said: &(i32, String), exit: i32, parts: &[&str]) {
+pub(crate) fn says(said: &(i32, String), exit: i32, parts: &[&str]) {
     assert_eq!(said.0, exit, "{}", said.1);
     for part in parts {
         assert!(said.1.contains(part), "{part:?} isn't in: {}", said.1);

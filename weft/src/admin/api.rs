@@ -1,32 +1,20 @@
 //! The calls: the engine's report in the API's words.
 
 use axum::Json;
-use axum::extract::{self, Path, State as Shared};
+use axum::extract::{Path, State as Shared};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use broker::letter_query::{From, Query};
 use broker::report::Report;
-use event::Event;
-use journal::Offset;
-use serde::Deserialize;
 use triggers::TriggerName;
 
-use crate::admin::convert::{
-    attempt, book, destination, event_view, letter, merged, stored, terms, trigger_view,
-};
+use crate::admin::convert::{book, destination, merged, terms, trigger_view};
 use crate::admin::problem::Problem;
 use crate::admin::views::{
-    BrokerView, DestinationView, LetterDetail, LetterView, List, LogView, Status, TriggerDetail,
-    TriggerView,
+    BrokerView, DestinationView, List, LogView, Status, TriggerDetail, TriggerView,
 };
 use crate::admin::{OPENAPI, State};
 use crate::node::health::reason;
 use broker::time::rfc3339;
-
-/// Dead letters in one answer, at most.
-const LETTERS_MAX: usize = 1000;
-/// Dead letters in one answer, unless asked otherwise.
-const LETTERS: usize = 100;
 
 type Answer<T> = Result<Json<T>, Problem>;
 
@@ -184,87 +172,11 @@ pub(crate) async fn destinations(Shared(state): Shared<State>) -> Answer<List<De
     Ok(Json(List { items }))
 }
 
-/// What a list of dead letters is asked for with.
-#[derive(Debug, Deserialize)]
-pub(crate) struct Asked {
-    trigger: Option<String>,
-    limit: Option<usize>,
-    before: Option<u64>,
-}
-
-/// Dead letters, newest first.
-pub(crate) async fn dead_letters(
-    Shared(state): Shared<State>,
-    extract::Query(asked): extract::Query<Asked>,
-) -> Answer<List<LetterView>> {
-    let trigger = asked.trigger.map(|text| match text.split_once('/') {
-        Some((namespace, name)) => TriggerName::new(namespace, name),
-        None => TriggerName::new("default", text),
-    });
-    let query = Query {
-        trigger,
-        ..Query::default()
-    };
-    let from = From::NewestBefore(Offset(asked.before.unwrap_or(u64::MAX)));
-    let limit = asked.limit.unwrap_or(LETTERS).min(LETTERS_MAX);
-    let letters = state.admin.engine.dead_letters().clone();
-    let page = blocking(move || letters.page(&query, from, limit)).await?;
-    Ok(Json(List {
-        items: page.letters.iter().map(letter).collect(),
-    }))
-}
-
-/// One dead letter in full.
-pub(crate) async fn dead_letter(
-    Shared(state): Shared<State>,
-    Path(id): Path<u64>,
-) -> Answer<LetterDetail> {
-    let letters = state.admin.engine.dead_letters().clone();
-    let found = blocking(move || letters.show(Offset(id))).await?;
-    let Some(found) = found else {
-        return Err(Problem::new(
-            StatusCode::NOT_FOUND,
-            format!("there is no dead letter {id}; `weft dead-letters list` lists those there are"),
-        ));
-    };
-    let (stored, event_lost) = match &found.event {
-        Ok(envelope) => (Some(stored(envelope)), None),
-        Err(why) => (None, Some(why.clone())),
-    };
-    let reply = found
-        .dead
-        .reply
-        .clone()
-        .and_then(|bytes| Event::from_stored(bytes).ok());
-    Ok(Json(LetterDetail {
-        letter: letter(&found),
-        stored,
-        event_lost,
-        history: found
-            .dead
-            .attempts
-            .iter()
-            .enumerate()
-            .map(attempt)
-            .collect(),
-        reply: reply.map(|event| event_view(&event.as_ref())),
-    }))
-}
-
 pub(crate) async fn report(state: &State) -> Result<Report, Problem> {
     state
         .admin
         .engine
         .report()
-        .await
-        .map_err(|_| Problem::ended())
-}
-
-/// Runs what reads the disk off the API's thread.
-async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Problem> {
-    tokio::task::spawn_blocking(work)
         .await
         .map_err(|_| Problem::ended())
 }

@@ -212,7 +212,7 @@ fn quantile(histogram: &Histogram, share: f64) -> Option<f64> {
     None
 }
 
-pub(super) fn letter(letter: &Letter) -> LetterView {
+pub(super) fn letter(letter: &Letter, now: WallTime) -> LetterView {
     let dead = &letter.dead;
     let last = dead.attempts.last();
     LetterView {
@@ -228,6 +228,9 @@ pub(super) fn letter(letter: &Letter) -> LetterView {
             .filter(|last| !last.text.is_empty())
             .map(|last| last.text.to_string()),
         forwarded: dead.forwarded,
+        state: letter.state.word().into(),
+        state_since: letter.state.since().map(rfc3339),
+        age_seconds: now.since(dead.at).as_secs_f64(),
         event: letter.event.as_ref().ok().map(|envelope| {
             let event = envelope.event.as_ref();
             EventHead {

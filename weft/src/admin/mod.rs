@@ -5,6 +5,7 @@ pub(crate) mod api;
 pub(crate) mod convert;
 pub(crate) mod guard;
 pub(crate) mod idle;
+pub(crate) mod letters;
 pub(crate) mod metrics;
 pub(crate) mod operate;
 pub(crate) mod problem;
@@ -47,6 +48,8 @@ pub(crate) struct Admin {
 pub(crate) struct State {
     pub(crate) admin: Arc<Admin>,
     pub(crate) idle: Arc<std::sync::Mutex<idle::Idle>>,
+    /// The work of jobs.
+    pub(crate) running: letters::Running,
 }
 
 /// The API's description.
@@ -64,8 +67,13 @@ fn routes() -> Vec<(&'static str, MethodRouter<State>)> {
         ("/api/v1/triggers/{namespace}/{name}", get(api::trigger)),
         ("/api/v1/brokers", get(api::brokers)),
         ("/api/v1/destinations", get(api::destinations)),
-        ("/api/v1/dead-letters", get(api::dead_letters)),
-        ("/api/v1/dead-letters/{id}", get(api::dead_letter)),
+        ("/api/v1/dead-letters", get(letters::list)),
+        ("/api/v1/dead-letters/{id}", get(letters::show)),
+        ("/api/v1/dead-letters/export", get(letters::export)),
+        ("/api/v1/dead-letters/redrive", post(letters::redrive)),
+        ("/api/v1/dead-letters/discard", post(letters::discard)),
+        ("/api/v1/jobs", get(letters::jobs)),
+        ("/api/v1/jobs/{id}", get(letters::job).delete(letters::stop)),
         (
             "/api/v1/triggers/{namespace}/{name}/pause",
             post(operate::pause_trigger),
@@ -113,6 +121,7 @@ pub(crate) async fn serve(
     let state = State {
         admin: Arc::new(admin),
         idle: Arc::default(),
+        running: letters::Running::default(),
     };
     let listener =
         tokio::net::TcpListener::from_std(listener).map_err(|error| error.to_string())?;

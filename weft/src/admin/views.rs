@@ -259,6 +259,13 @@ pub(crate) struct LetterView {
     pub(crate) last_error: Option<String>,
     /// Whether it went to a dead letter sink too.
     pub(crate) forwarded: bool,
+    /// `kept`, `redriven` or `discarded`.
+    pub(crate) state: String,
+    /// When it was redriven or discarded, RFC 3339.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) state_since: Option<String>,
+    /// How long ago it died.
+    pub(crate) age_seconds: f64,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) event: Option<EventHead>,
 }

@@ -29,7 +29,7 @@ fn the_help_begins_with_how_to_begin() {
           receive       Be a function: print each event that arrives
           get           List triggers, brokers or destinations of a running node
           describe      Show one thing of a running node in full
-          dead-letters  List and show deliveries that failed for good [alias: dl]
+          dead-letters  List, show, redrive, discard and export deliveries that failed for good [alias: dl]
           pause         Hold back what a trigger or a destination is owed
           resume        Let a paused trigger or destination go on
           delete        Delete a trigger, or another resource, whose file is gone

@@ -6,6 +6,7 @@ use broker::records::dead::Dead;
 use broker::records::envelope::Envelope;
 use broker::records::held::Held;
 use broker::records::parked::Parked;
+use broker::records::redriven::{Action, Redriven};
 use broker::records::trigger_set::{self, Op};
 use broker::records::{
     self, DEAD, EVENT, FORWARD, HELD, INTENT, MARK, Malformed, PARKED, REDRIVEN, REJECTED, ROUTED,
@@ -308,6 +309,21 @@ fn body(stored: &Stored) -> Result<Value, Malformed> {
                 "destination": dead.destination,
                 "forwarded": dead.forwarded,
                 "attempts": dead.attempts.iter().enumerate().map(|(index, one)| attempt(index + 1, one)).collect::<Vec<_>>(),
+            })
+        }
+        REDRIVEN => {
+            let redriven = Redriven::read(stored)?;
+            let (action, number, offset) = match redriven.action {
+                Action::Again { number, offset } => ("redriven", Some(number), Some(offset.0)),
+                Action::Discarded => ("discarded", None, None),
+                Action::PayloadDiscarded => ("payload discarded", None, None),
+            };
+            json!({
+                "letter": redriven.letter.0,
+                "action": action,
+                "trigger": number,
+                "offset": offset,
+                "at": rfc3339(redriven.at),
             })
         }
         TRIGGER_SET => {

@@ -1,55 +1,29 @@
-//! `weft dead-letters`: deliveries that failed for good.
+//! `weft dead-letters show`: one letter in full, its event, every attempt.
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::admin::views::{AttemptView, EventView, LetterDetail, LetterView, List, Payload};
-use crate::cli::{DeadLetters, DeadLettersArgs, Output};
+use crate::admin::views::{AttemptView, EventView, LetterDetail, Payload};
+use crate::cli::letters::ShowArgs;
 use crate::commands::api::ask;
-use crate::commands::describe::encoded;
-use crate::commands::get::{fields, or};
+use crate::commands::get::fields;
 use crate::exit::{Exit, Failure};
-use crate::table::Align::{Left, Right};
-use crate::table::{Table, count};
 use crate::{json, out};
 
 /// How many lines of data or of an answer are printed.
 const LINES_MAX: usize = 200;
+/// How many bytes of data that isn't text are printed.
+const HEX_BYTES_MAX: usize = 256;
+/// Of those, in one line.
+const HEX_BYTES_A_LINE: usize = 16;
 
-/// Lists, or shows one.
-pub(crate) fn run(args: &DeadLettersArgs) -> Result<(), Failure> {
-    match &args.command {
-        DeadLetters::List {
-            trigger,
-            limit,
-            before,
-            admin,
-        } => {
-            let mut path = format!("/api/v1/dead-letters?limit={limit}");
-            if let Some(trigger) = trigger {
-                path.push_str(&format!("&trigger={}", encoded(trigger)));
-            }
-            if let Some(before) = before {
-                path.push_str(&format!("&before={before}"));
-            }
-            let list = ask::<List<LetterView>>(admin, &path)?;
-            list.print(admin.output, |list| letters(&list.items))?;
-            if admin.output == Output::Table
-                && list.value.items.len() == *limit as usize
-                && let Some(last) = list.value.items.last()
-            {
-                out::note(format_args!("there may be more: --before {}", last.id));
-            }
-            Ok(())
-        }
-        DeadLetters::Show { id, data, admin } => {
-            let letter = ask::<LetterDetail>(admin, &format!("/api/v1/dead-letters/{id}"))?;
-            if *data {
-                return payload(&letter.value);
-            }
-            letter.print(admin.output, show)
-        }
+/// Shows one.
+pub(super) fn run(args: &ShowArgs) -> Result<(), Failure> {
+    let letter = ask::<LetterDetail>(&args.admin, &format!("/api/v1/dead-letters/{}", args.id))?;
+    if args.data {
+        return payload(&letter.value);
     }
+    letter.print(args.admin.output, show)
 }
 
 /// Prints the event's data alone.
@@ -73,41 +47,6 @@ fn bytes(payload: &Payload) -> Result<Vec<u8>, Failure> {
     }
 }
 
-fn letters(letters: &[LetterView]) -> String {
-    let mut table = Table::new(&[
-        ("ID", Right),
-        ("DIED", Left),
-        ("TRIGGER", Left),
-        ("CAUSE", Left),
-        ("ATTEMPTS", Right),
-        ("LAST", Left),
-        ("TYPE", Left),
-        ("EVENT", Left),
-    ]);
-    for letter in letters {
-        let (ty, id) = match &letter.event {
-            Some(event) => (event.ty.clone(), event.id.clone()),
-            None => ("?".into(), "unreadable".into()),
-        };
-        let last = match (letter.last_status, &letter.last_error) {
-            (Some(status), _) => status.to_string(),
-            (None, Some(error)) => error.clone(),
-            (None, None) => "-".into(),
-        };
-        table.row([
-            letter.id.to_string(),
-            letter.at.clone(),
-            letter.trigger.clone(),
-            letter.cause.clone(),
-            count(letter.attempts as u64),
-            last,
-            ty,
-            id,
-        ]);
-    }
-    or(&table, "no dead letters")
-}
-
 fn show(detail: &LetterDetail) -> String {
     let letter = &detail.letter;
     let mut rows = vec![
@@ -118,6 +57,9 @@ fn show(detail: &LetterDetail) -> String {
         ("Broker", letter.broker.clone()),
         ("Destination", letter.destination.clone()),
     ];
+    if let Some(since) = &letter.state_since {
+        rows.push(("State", format!("{} {since}", letter.state)));
+    }
     if letter.forwarded {
         rows.push(("Forwarded", "to the trigger's dead letter sink too".into()));
     }
@@ -143,6 +85,12 @@ fn show(detail: &LetterDetail) -> String {
     if let Some(reply) = &detail.reply {
         text.push_str("\nReply that could not be stored\n");
         text.push_str(&event(reply));
+    }
+    if letter.state == "kept" && detail.stored.is_some() {
+        text.push_str(&format!(
+            "\nOnce what was wrong is mended: weft dead-letters redrive {}\n",
+            letter.id
+        ));
     }
     text
 }
@@ -175,10 +123,35 @@ fn event(event: &EventView) -> String {
         && !data.is_empty()
     {
         text.push_str(&format!("  data, {} bytes\n", data.len()));
-        text.push_str(&json::readable(&data, "    ", LINES_MAX));
+        text.push_str(&readable(&data, "    "));
         text.push('\n');
     }
     text
+}
+
+/// JSON indented, text as it is, the first bytes of anything else in hexadecimal.
+fn readable(data: &[u8], margin: &str) -> String {
+    let is_text = std::str::from_utf8(data).is_ok_and(|text| {
+        text.chars()
+            .all(|char| !char.is_control() || char.is_whitespace())
+    });
+    if is_text {
+        return json::readable(data, margin, LINES_MAX);
+    }
+    let mut lines: Vec<String> = data[..data.len().min(HEX_BYTES_MAX)]
+        .chunks(HEX_BYTES_A_LINE)
+        .map(|chunk| {
+            let hex: Vec<String> = chunk.iter().map(|byte| format!("{byte:02x}")).collect();
+            format!("{margin}{}", hex.join(" "))
+        })
+        .collect();
+    if data.len() > HEX_BYTES_MAX {
+        lines.push(format!(
+            "{margin}... {} more bytes",
+            data.len() - HEX_BYTES_MAX
+        ));
+    }
+    lines.join("\n")
 }
 
 fn line(attempt: &AttemptView) -> String {
@@ -196,7 +169,7 @@ fn line(attempt: &AttemptView) -> String {
     if let Ok(body) = bytes(&attempt.body)
         && !body.is_empty()
     {
-        text.push_str(&json::readable(&body, "         ", LINES_MAX));
+        text.push_str(&readable(&body, "         "));
         text.push('\n');
     }
     text
@@ -209,7 +182,7 @@ mod tests {
     use expect_test::expect;
 
     use super::*;
-    use crate::admin::views::{EventHead, StoredEvent};
+    use crate::admin::views::{EventHead, LetterView, StoredEvent};
 
     fn letter() -> LetterView {
         LetterView {
@@ -223,23 +196,15 @@ mod tests {
             last_status: None,
             last_error: Some("connection refused by 127.0.0.1:8081".into()),
             forwarded: true,
+            state: "kept".into(),
+            state_since: None,
+            age_seconds: 4_320.0,
             event: Some(EventHead {
                 id: "o-1".into(),
                 source: "/shop".into(),
                 ty: "order.placed".into(),
             }),
         }
-    }
-
-    #[test]
-    fn dead_letters_are_a_table() {
-        let mut lost = letter();
-        (lost.event, lost.last_status) = (None, Some(503));
-        expect![[r#"
-              ID  DIED                      TRIGGER       CAUSE      ATTEMPTS  LAST                                  TYPE          EVENT
-            1042  2026-01-01T00:00:09.000Z  shop/billing  exhausted         2  connection refused by 127.0.0.1:8081  order.placed  o-1
-            1042  2026-01-01T00:00:09.000Z  shop/billing  exhausted         2  503                                   ?             unreadable
-        "#]].assert_eq(&letters(&[letter(), lost]));
     }
 
     #[test]
@@ -306,6 +271,16 @@ mod tests {
                 1  2026-01-01T00:00:01.000Z      12 ms  503
                      try later
                 2  2026-01-01T00:00:01.000Z      12 ms  unreachable  connection refused by 127.0.0.1:8081
+
+            Once what was wrong is mended: weft dead-letters redrive 1042
         "#]].assert_eq(&show(&detail));
+    }
+
+    #[test]
+    fn what_is_no_text_is_shown_in_hexadecimal() {
+        assert_eq!(readable(b"ok", " "), " ok");
+        assert_eq!(readable(&[0, 0xff, 7], " "), " 00 ff 07");
+        let long = readable(&[1; 300], "");
+        assert!(long.ends_with("... 44 more bytes"), "{long}");
     }
 }
