@@ -23,12 +23,12 @@ fn there(text: &str) -> Target {
 
 async fn pause(world: &World, target: &Target) -> Paused {
     let paused = world.run(world.engine().pause(target)).await;
-    paused.unwrap()
+    paused.expect("the engine takes it")
 }
 
 async fn resume(world: &World, target: &Target, from: ResumeFrom) -> Resumed {
     let resumed = world.run(world.engine().resume(target, from, false)).await;
-    resumed.unwrap()
+    resumed.expect("the engine takes it")
 }
 
 fn owed(report: &Report) -> u64 {

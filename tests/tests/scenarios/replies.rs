@@ -231,7 +231,10 @@ async fn full_world(reserve_bytes: u64) -> World {
         .await;
     let filler = |n: usize, bytes: usize| {
         let event = event::Event::build(&format!("f-{n}"), "/shop", "filler");
-        event.data(vec![b'x'; bytes]).finish().unwrap()
+        event
+            .data(vec![b'x'; bytes])
+            .finish()
+            .expect("the event is whole")
     };
     world.publish_all((0..70).map(|n| filler(n, 8 << 10))).await;
     // Not among the oldest: what is owed keeps its segment and all behind it.
