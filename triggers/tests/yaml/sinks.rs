@@ -28,15 +28,15 @@ fn runs_as(lines: &str, expect: Expect) {
     let change = catalog.reload(vec![file("a.yaml", &text)]);
     let (lowered, further) = lower(&catalog.in_force().collect::<Vec<_>>());
     assert_eq!((change.problems, further), (vec![], vec![]));
-    let sink = lowered.sinks.values().next().unwrap();
+    let sink = lowered.sinks.values().next().expect("a Sink is there");
     let canonical = change.put[0].canonical();
-    let again = triggers::Resource::from_canonical(&canonical).unwrap();
+    let again = triggers::Resource::from_canonical(&canonical).expect("it reads what it wrote");
     assert_eq!(again, *change.put[0], "{canonical}");
     expect.assert_eq(&format!(
         "{} {} {:?}",
         sink,
         sink.key(),
-        sink.health().unwrap()
+        sink.health().expect("a Sink has its terms")
     ));
 }
 
