@@ -141,9 +141,21 @@ fn a_kill_between_attempts_3_and_4_goes_on_with_4() {
     });
     let folders = Folders::new();
     let delivery = "{retry: 10, backoffPolicy: exponential, backoffDelay: PT0.4S}";
+    let billing = trigger("billing", "[]", "", delivery);
+    let subscriber = "{ref: {apiVersion: weft.dev/v1alpha1, kind: Sink, name: billing}}";
+    folders.write("billing.yaml", &billing.replace("{uri: \"\"}", subscriber));
+    // Three thousand failures would open its breaker and use up its retry budget, and then each
+    // attempt came when these let it. Here it is the schedule alone that counts.
     folders.write(
-        "billing.yaml",
-        &trigger("billing", "[]", &function.uri("/"), delivery),
+        "sink.yaml",
+        &format!(
+            "apiVersion: weft.dev/v1alpha1
+kind: Sink
+metadata: {{name: billing}}
+spec: {{uri: \"{}\", breaker: off, retryBudget: off}}
+",
+            function.uri("/")
+        ),
     );
 
     let weft = folders.start().run();
@@ -205,6 +217,61 @@ fn a_kill_between_attempts_3_and_4_goes_on_with_4() {
         "killed after {before} requests: {fourth} of {DELIVERIES} came to attempt 4 afterwards, {repeated} attempts repeated"
     );
     assert!(fourth > DELIVERIES / 2, "the kill came between: {fourth}");
+    assert_eq!(weft.books("delivered") as usize, DELIVERIES);
+}
+
+/// Deliveries behind an open breaker: the kill forgets the breaker, not the attempts. Once the
+/// function is well again, each goes on with its next number.
+#[test]
+fn a_kill_behind_an_open_breaker_burns_no_attempt() {
+    const DELIVERIES: usize = 30;
+    let well = Arc::new(AtomicBool::new(false));
+    let says = Arc::clone(&well);
+    let function = Function::start(move |_| match says.load(Ordering::Relaxed) {
+        true => 200,
+        false => 503,
+    });
+    let folders = Folders::new();
+    let billing = trigger("billing", "[]", &function.uri("/"), "{}");
+    folders.write("billing.yaml", &billing);
+    let weft = folders.start().run();
+    for n in 0..DELIVERIES {
+        weft.publish(&format!("o-{n}"), "order.placed");
+    }
+    until("open", PATIENCE, || {
+        let destinations = weft.admin("/api/v1/destinations").text();
+        destinations.contains(r#""breaker":"open""#).then_some(())
+    });
+    weft.kill();
+    let before = function.count();
+    well.store(true, Ordering::Relaxed);
+    let weft = folders.start().run();
+    weft.until_settled();
+
+    let mut attempts: BTreeMap<String, Vec<u32>> = BTreeMap::new();
+    for one in function.received() {
+        let id = one.id().to_owned();
+        attempts.entry(id).or_default().push(one.attempt());
+    }
+    let mut repeated = 0;
+    for (id, numbers) in &attempts {
+        for pair in numbers.windows(2) {
+            repeated += usize::from(pair[1] == pair[0]);
+            assert!(
+                pair[1] == pair[0] || pair[1] == pair[0] + 1,
+                "{id}: {numbers:?}"
+            );
+        }
+    }
+    let after = function.count() - before;
+    eprintln!(
+        "{before} requests before the kill, {after} after it, {repeated} repeated an attempt"
+    );
+    assert_eq!(attempts.len(), DELIVERIES);
+    assert!(
+        after <= DELIVERIES + repeated,
+        "a well function is asked once for each, but for what was in the air: {after}"
+    );
     assert_eq!(weft.books("delivered") as usize, DELIVERIES);
 }
 
