@@ -80,6 +80,32 @@ impl AgainList {
         Some(Delivery::again(offset, since))
     }
 
+    /// All that is remembered, waiting or behind its key.
+    pub(crate) fn offsets(&self) -> impl Iterator<Item = Offset> + '_ {
+        let waiting = self.waiting.iter().map(|(offset, _)| *offset);
+        waiting.chain(self.held.keys().copied())
+    }
+
+    /// Those that waited behind their keys have ended.
+    pub(crate) fn forget(&mut self, ended: impl Iterator<Item = Offset>) {
+        for offset in ended {
+            self.held.remove(&offset);
+        }
+    }
+
+    /// Forgets what waits from before `before`, at most `places` of it, and gives it.
+    pub(crate) fn drop_waiting(&mut self, before: Offset, places: usize) -> Vec<Offset> {
+        let mut dropped = Vec::new();
+        self.waiting.retain(|(offset, _)| {
+            let drop = dropped.len() < places && *offset < before;
+            if drop {
+                dropped.push(*offset);
+            }
+            !drop
+        });
+        dropped
+    }
+
     /// All that waits, in order.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Offset, WallTime)> + '_ {
         self.waiting.iter().copied()

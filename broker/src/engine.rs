@@ -28,6 +28,7 @@ use crate::records::{FORWARD, MARK, Number, Outcome, VERSION};
 use crate::redrive;
 use crate::registrar::Registrar;
 use crate::registry::Applied;
+use crate::replay::{Replayer, Replays};
 use crate::report::{
     BrokerReport, DestinationReport, LaneReport, PausedReport, Report, TriggerReport,
 };
@@ -67,6 +68,8 @@ pub struct Opened {
     pub router: Router,
     /// Must all run.
     pub workers: Vec<Worker>,
+    /// Must run for replays to go on.
+    pub replayer: Replayer,
     /// What was in the log.
     pub found: Found,
 }
@@ -99,6 +102,7 @@ pub struct Engine {
     pub(crate) router: mpsc::Sender<ToRouter>,
     pub(crate) workers: Vec<mpsc::Sender<ToWorker>>,
     jobs: Jobs,
+    pub(crate) replays: Arc<Replays>,
 }
 
 /// The engine has ended, or its log has stopped.
@@ -146,7 +150,13 @@ impl Engine {
         );
         let pauses = std::mem::take(&mut folded.pauses);
         let pausing = Pausing::new(log.clone(), pauses, &folded.registry);
-        registrar.open_segments(pausing.opening());
+        let replays = Arc::new(Replays::new(std::mem::take(&mut folded.replays)));
+        let (paused, going) = (pausing.opening(), Arc::clone(&replays));
+        registrar.open_segments(move || {
+            let mut records = paused();
+            records.extend(going.board().book.opening());
+            records
+        });
         let pausing = Arc::new(pausing);
         let registrar = Arc::new(registrar);
         let admission = Arc::new(Admission::default());
@@ -180,9 +190,18 @@ impl Engine {
             in_force,
             letters,
             pausing: Arc::clone(&pausing),
+            replays: Arc::clone(&replays),
             dedup,
         };
         let router = Router::new(parts, folded);
+        let jobs = Jobs::default();
+        let replayer = Replayer {
+            log: log.clone(),
+            registrar: Arc::clone(&registrar),
+            router: router_asked.clone(),
+            jobs: jobs.clone(),
+            replays: Arc::clone(&replays),
+        };
         let engine = Self {
             log,
             admission,
@@ -191,12 +210,14 @@ impl Engine {
             dead_letters,
             router: router_asked,
             workers: peers,
-            jobs: Jobs::default(),
+            jobs,
+            replays,
         };
         Ok(Opened {
             engine,
             router,
             workers,
+            replayer,
             found,
         })
     }

@@ -14,7 +14,6 @@ use std::time::Duration;
 
 use journal::{Offset, WallTime};
 use tokio::sync::{mpsc, oneshot};
-use tokio::time::Instant;
 use triggers::BrokerName;
 
 use crate::ad_hoc::{AdHoc, AdHocLane};
@@ -24,6 +23,7 @@ use crate::engine::Ended;
 use crate::jobs::{Job, State, Tracker};
 use crate::letter_query::{From, Query, StateIs};
 use crate::log::Log;
+use crate::pace::Pace;
 use crate::records::Number;
 use crate::records::redriven::{Action, Redriven};
 use crate::registrar::Registrar;
@@ -96,7 +96,7 @@ pub(crate) struct Parts {
 pub(crate) async fn run(parts: Parts, asked: Asked, job: Arc<Job>) {
     let _ending = job.ending(parts.log.clone());
     let mut work = Work {
-        pace: Pace::new(&asked.what),
+        pace: Pace::new(rate_of(&asked.what)),
         parts,
         what: asked.what,
         job: Arc::clone(&job),
@@ -464,51 +464,10 @@ fn no_trigger(letter: &Letter) -> String {
     )
 }
 
-/// A rate, kept by a bucket that fills.
-struct Pace {
-    /// How many a second; `None`: as many as there are.
-    rate: Option<f64>,
-    left: f64,
-    looked: Instant,
-}
-
-impl Pace {
-    fn new(what: &What) -> Self {
-        let rate = match what {
-            What::Redrive { rate, .. } => rate.map(|rate| f64::from(rate.get())),
-            What::Discard => None,
-        };
-        Self {
-            rate,
-            left: 1.0,
-            looked: Instant::now(),
-        }
-    }
-
-    /// How many may be taken now. At most a tenth of a second's worth comes at once.
-    fn allows(&self) -> usize {
-        match self.rate {
-            None => usize::MAX,
-            Some(rate) => self.filled(rate) as usize,
-        }
-    }
-
-    fn filled(&self, rate: f64) -> f64 {
-        let most = (rate / 10.0).max(1.0);
-        (self.left + rate * self.looked.elapsed().as_secs_f64()).min(most)
-    }
-
-    fn took(&mut self, count: usize) {
-        if let Some(rate) = self.rate {
-            self.left = self.filled(rate) - count as f64;
-            self.looked = Instant::now();
-        }
-    }
-
-    /// How long until one more may be taken, where that is what is waited for.
-    fn wait(&self) -> Option<Duration> {
-        let rate = self.rate?;
-        let missing = 1.0 - self.filled(rate);
-        (missing > 0.0).then(|| Duration::from_secs_f64(missing / rate))
+/// How many a second at the most; 0: as many as there are.
+fn rate_of(what: &What) -> u32 {
+    match what {
+        What::Redrive { rate, .. } => rate.map_or(0, NonZeroU32::get),
+        What::Discard => 0,
     }
 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use journal::{Group, Record};
 use tokio::sync::watch;
-use triggers::{Change, Lowered, Problem, Resource, ResourceKey, TriggerName, lower};
+use triggers::{Change, Filter, Lowered, Problem, Resource, ResourceKey, TriggerName, lower};
 
 use crate::ad_hoc::{AdHoc, AdHocLane};
 use crate::limits::Limits;
@@ -77,6 +77,33 @@ impl Registrar {
     /// The number of a trigger, as of the last change.
     pub(crate) fn trigger_number(&self, name: &TriggerName) -> Option<Number> {
         self.locked(|registry| registry.trigger_number(name))
+    }
+
+    /// The number of a resource, as of the last change.
+    pub(crate) fn number(&self, key: &ResourceKey) -> Option<Number> {
+        self.locked(|registry| registry.number(key))
+    }
+
+    /// The filter of a trigger, as of the last change; `None` where there is no such trigger.
+    pub(crate) fn filter_of(&self, number: Number) -> Option<Filter> {
+        let name = self.locked(|registry| {
+            let entry = registry.get(number)?;
+            (entry.kind == Kind::Trigger).then(|| entry.trigger_name())
+        })?;
+        let (mut lowered, _) = self.lowered();
+        lowered.triggers.remove(&name).map(|trigger| trigger.filter)
+    }
+
+    /// An ad hoc lane of before a restart is used again; `None` when there is none of that number.
+    pub(crate) fn use_ad_hoc(self: &Arc<Self>, number: Number) -> Option<AdHocLane> {
+        let is_one = self.locked(|registry| {
+            let entry = registry.get(number);
+            entry.is_some_and(|entry| entry.kind == Kind::AdHoc)
+        });
+        is_one.then(|| {
+            self.used().insert(number);
+            AdHocLane::new(number, Arc::clone(self))
+        })
     }
 
     /// What is in force as of the last change, as it runs.

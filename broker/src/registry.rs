@@ -172,6 +172,18 @@ impl Registry {
         self.by_key.get(key).copied()
     }
 
+    /// The number of a trigger's broker.
+    pub(crate) fn broker_of(&self, entry: &Entry) -> Option<Number> {
+        let Spec::Trigger(spec) = &entry.resource.spec else {
+            return None;
+        };
+        self.number(&ResourceKey {
+            kind: triggers::Kind::Broker,
+            namespace: entry.resource.metadata.namespace.clone(),
+            name: spec.broker.clone()?,
+        })
+    }
+
     /// A trigger's number.
     pub fn trigger_number(&self, name: &TriggerName) -> Option<Number> {
         self.number(&ResourceKey {

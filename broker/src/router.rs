@@ -8,6 +8,7 @@
 pub(crate) mod again;
 mod lanes;
 mod reclaim;
+mod replays;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -40,6 +41,7 @@ use crate::records::{
 };
 use crate::registrar::Registrar;
 use crate::registry::Registry;
+use crate::replay::Replays;
 use crate::report::LogReport;
 use crate::worker::{LaneState, ToWorker};
 
@@ -99,6 +101,7 @@ pub struct Router {
     pub(crate) in_force: watch::Sender<u64>,
     pub(crate) letters: Arc<Mutex<Letters>>,
     pub(crate) pausing: Arc<Pausing>,
+    pub(crate) replays: Arc<Replays>,
     registry: Registry,
     index: Index,
     /// Brokers by number, as the index knows them.
@@ -142,6 +145,7 @@ pub(crate) struct Parts {
     pub(crate) in_force: watch::Sender<u64>,
     pub(crate) letters: Arc<Mutex<Letters>>,
     pub(crate) pausing: Arc<Pausing>,
+    pub(crate) replays: Arc<Replays>,
     pub(crate) dedup: Dedup,
 }
 
@@ -158,6 +162,7 @@ impl Router {
             in_force,
             letters,
             pausing,
+            replays,
             dedup,
         } = parts;
         let mut holds = Holds::default();
@@ -216,6 +221,7 @@ impl Router {
             in_force,
             letters,
             pausing,
+            replays,
             registry: folded.registry_then,
             index: Index::default(),
             brokers: HashMap::new(),
@@ -445,11 +451,17 @@ impl Router {
         let part = trigger_set::read(stored).map_err(Fault::Malformed)?;
         let (revision, last) = (part.revision, part.last);
         let news = revision != self.registry.revision;
+        let new_from = self.registry.next_number();
         let deleted = self.registry.take(part).map_err(Fault::Unreadable)?;
         // A segment's opening snapshot mostly says what is known already.
         if last && (news || deleted.as_ref().is_some_and(|deleted| !deleted.is_empty())) {
-            self.take_over(deleted.unwrap_or_default().into_iter().collect())
-                .await?;
+            let deleted: HashSet<Number> = deleted.unwrap_or_default().into_iter().collect();
+            {
+                let mut board = self.replays.board();
+                deleted.iter().for_each(|number| board.book.forget(*number));
+            }
+            self.begin_starts(new_from, stored.offset).await?;
+            self.take_over(deleted).await?;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@ use broker::books::Book;
 use broker::records::dead::Dead;
 use broker::records::envelope::Envelope;
 use broker::records::redriven::{Action, Redriven};
+use broker::records::replayed::Replayed;
 use broker::records::trigger_set::Kind;
 use broker::records::{self, Cause, FORWARD, Number, Outcome, Why, routed, settled, trigger_set};
 use broker::registry::Registry;
@@ -85,6 +86,7 @@ impl Logbook {
                     })
                     .expect("a Settled record reads"),
                     records::DEAD => book.take_dead(stored),
+                    records::REPLAYED => book.take_replayed(stored),
                     records::REDRIVEN => book.take_redriven(stored),
                     records::TRIGGER_SET => {
                         let part = trigger_set::read(stored).expect("a TriggerSet record reads");
@@ -213,6 +215,24 @@ impl Logbook {
             None => {}
         }
         self.again.insert((number, offset));
+    }
+
+    fn take_replayed(&mut self, stored: &journal::Stored) {
+        let replayed = Replayed::read(stored).expect("a Replayed record reads");
+        let number = replayed.number;
+        let cancelled = Outcome::Cancelled(Why::Deleted);
+        let end = self.deleted.contains(&number).then_some(cancelled);
+        for offset in replayed.offsets {
+            match self.deliveries.insert((number, offset), end) {
+                Some(None) => self.wrong.push(format!(
+                    "offset {} was replayed while {number} owed it",
+                    offset.0
+                )),
+                Some(Some(before)) => self.earlier.push(((number, offset), before)),
+                None => {}
+            }
+            self.again.insert((number, offset));
+        }
     }
 
     /// Whether it was owed again, by a redrive: then nothing need have matched it.

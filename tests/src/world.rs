@@ -16,7 +16,7 @@ use broker::records::{FORWARD, Outcome};
 use broker::report::Report;
 use broker::trace::NoSpans;
 use broker::{Clock, Engine, Fault, Limits, Opened, Receipt, Refusal, Setup};
-use broker::{jobs, redrive};
+use broker::{jobs, redrive, replay};
 use event::{Batch, Event};
 use expect_test::Expect;
 use futures_util::future::join_all;
@@ -262,6 +262,7 @@ impl World {
             engine,
             router,
             workers,
+            replayer,
             found,
         } = Engine::open(setup).expect("the engine opens");
         self.found = found;
@@ -278,6 +279,8 @@ impl World {
         let said = |fault: Fault| fault.to_string();
         let ended = note("router");
         tasks.spawn_local(async move { ended(router.run().await.map_err(said)) });
+        let ended = note("replayer");
+        tasks.spawn_local(async move { ended(replayer.run().await.map_err(said)) });
         for worker in workers {
             let (ended, sinks) = (note("worker"), self.sinks.clone());
             tasks.spawn_local(async move { ended(worker.run(sinks).await.map_err(said)) });
@@ -392,6 +395,19 @@ impl World {
     /// Has a function answer differently from now on.
     pub fn sink(&self, name: &str, script: impl Into<Script>) {
         self.sinks.put(name, script.into());
+    }
+
+    /// Replays, and returns when the job has owed all it could: that may still be on its way.
+    ///
+    /// # Panics
+    ///
+    /// If it is refused, or takes more than a day of the world's time.
+    pub async fn replay(&self, asked: replay::Asked) -> jobs::Progress {
+        let job = self.run(self.engine().replay(asked)).await;
+        let job = job.expect("it is replayed");
+        self.until("replayed", |_| job.progress().state != jobs::State::Running)
+            .await;
+        job.progress()
     }
 
     /// Has a function answer the events with this id differently from now on.

@@ -25,12 +25,14 @@ use crate::records::dead::Dead;
 use crate::records::held::Held;
 use crate::records::parked::Parked;
 use crate::records::redriven::{Action, Redriven};
+use crate::records::replayed::Replayed;
 use crate::records::trigger_set::Part;
 use crate::records::{
     self, DEAD, EVENT, FORWARD, HELD, INTENT, MARK, Malformed, Number, Outcome, PARKED, PAUSED,
-    REDRIVEN, REJECTED, ROUTED, SETTLED, TRIGGER_SET, paused, settled, trigger_set,
+    REDRIVEN, REJECTED, REPLAYED, ROUTED, SETTLED, TRIGGER_SET, paused, settled, trigger_set,
 };
 use crate::registry::{Registry, Unreadable};
+use crate::replay::ReplayBook;
 
 /// Bytes read at a time.
 const READ_BYTES: usize = 4 << 20;
@@ -72,6 +74,8 @@ pub(crate) struct Fold {
     pub(crate) owed: Owed,
     pub(crate) parked: HashMap<(Number, Offset), ParkedThen>,
     pub(crate) pauses: PauseBook,
+    /// Replays that have not ended.
+    pub(crate) replays: ReplayBook,
     /// Keys of ordered triggers that a dead letter blocks, each with the letter's event.
     pub(crate) blocked: HashMap<(Number, Key), Offset>,
     /// What is owed again, and since when.
@@ -124,6 +128,7 @@ impl Fold {
             owed: Owed::default(),
             parked: HashMap::new(),
             pauses: PauseBook::default(),
+            replays: ReplayBook::default(),
             blocked: HashMap::new(),
             again: HashMap::new(),
             routed_to: start,
@@ -173,6 +178,7 @@ impl Fold {
                 let (what, standing) = paused::read(stored)?;
                 self.pauses.put(what, standing);
             }
+            REPLAYED => self.take_replayed(&Replayed::read(stored)?),
             REDRIVEN => self.take_redriven(&Redriven::read(stored)?),
             REJECTED | INTENT => return Err(unknown(stored)),
             _ => return Err(unknown(stored)),
@@ -290,11 +296,32 @@ impl Fold {
         }
     }
 
+    /// Events of the past were owed again, and a replay went on, began or ended.
+    fn take_replayed(&mut self, replayed: &Replayed) {
+        self.replays.take(replayed);
+        let number = replayed.number;
+        let in_force = self.registry.get(number).is_some();
+        for offset in &replayed.offsets {
+            if !in_force {
+                // Deleted in the moment in which this was written: begun, and cancelled.
+                self.books.matched(number);
+                self.books.close(number);
+            } else if self.owed.begin(number, *offset) {
+                self.books.matched(number);
+                self.again.insert((number, *offset), replayed.at);
+            }
+        }
+        if !in_force {
+            self.replays.forget(number);
+        }
+    }
+
     fn take_part(&mut self, at: Offset, part: Part) -> Result<(), OpenError> {
         self.parts_ahead.push_back((at, part.clone()));
         for number in self.registry.take(part)?.unwrap_or_default() {
             self.books.close(number);
             self.pauses.forget(number);
+            self.replays.forget(number);
             self.blocked.retain(|(whose, _), _| *whose != number);
             for number in [number, number | FORWARD] {
                 self.owed.remove(number);

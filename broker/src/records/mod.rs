@@ -12,6 +12,7 @@ pub mod held;
 pub mod parked;
 pub mod paused;
 pub mod redriven;
+pub mod replayed;
 pub mod routed;
 pub mod settled;
 pub mod trigger_set;
@@ -44,7 +45,7 @@ pub const REJECTED: u8 = 9;
 pub const INTENT: u8 = 10;
 /// A clean stop.
 pub const MARK: u8 = 11;
-/// Reserved: events of the past that a trigger is owed from now on: a replay, or its start.
+/// Events of the past that a trigger is owed from now on: a replay, or its start.
 pub const REPLAYED: u8 = 12;
 /// Whether a trigger or destination is paused, and when it was.
 pub const PAUSED: u8 = 13;

@@ -12,6 +12,7 @@ use super::held::Held;
 use super::parked::Parked;
 use super::paused;
 use super::redriven::{Action, Redriven};
+use super::replayed::{Replayed, Spec};
 use super::routed::{self, Routed};
 use super::settled::{self, Settled, Settlement};
 use super::trigger_set::{self, Kind, Op};
@@ -161,6 +162,29 @@ proptest! {
     }
 
     #[test]
+    fn replayed(
+        id: u64,
+        number: u32,
+        cursor: u64,
+        ended: bool,
+        spec in prop::option::of((any::<bool>(), any::<u64>(), any::<u64>(), any::<u32>(), any::<u32>(), "\\PC{0,9}")),
+        gaps: Vec<u32>,
+    ) {
+        let spec = spec.map(|(start, from, to, broker, rate, filters)| {
+            Spec { start, from, to: Offset(to), broker, rate, filters }
+        });
+        let mut last = 0;
+        let offsets = gaps.iter().map(|gap| {
+            last += u64::from(*gap);
+            Offset(last)
+        });
+        let offsets = offsets.collect();
+        let at = WallTime(3);
+        let replayed = Replayed { id, number, at, cursor: Offset(cursor), ended, spec, offsets };
+        prop_assert_eq!(Replayed::read(&stored(&replayed.record())), Ok(replayed));
+    }
+
+    #[test]
     fn paused(
         number: Option<u32>,
         since: Option<u32>,
@@ -227,6 +251,7 @@ proptest! {
         drop(Redriven::read(&record));
         drop(trigger_set::read(&record));
         drop(paused::read(&record));
+        drop(Replayed::read(&record));
     }
 }
 

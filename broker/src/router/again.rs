@@ -197,12 +197,16 @@ impl Router {
             drop(answer.send(vec![Fate::NoLane; offers.len()]));
             return Ok(());
         };
+        // A letter's delivery has ended; an event of the log may be owed for the first time still.
+        let unsure = offers.iter().filter(|offer| offer.letter.is_none());
+        let unsure = unsure.map(|offer| offer.offset).collect();
+        let still = self.still_owed(number, unsure).await?;
         let mut taken = Vec::with_capacity(offers.len());
         let mut fates = Vec::with_capacity(offers.len());
         for offer in offers {
             let again = &mut self.again;
             let key = (number, offer.offset);
-            let fate = if again.owed.contains_key(&key) {
+            let fate = if again.owed.contains_key(&key) || still.contains(&offer.offset) {
                 Fate::StillOwed
             } else if offer
                 .letter

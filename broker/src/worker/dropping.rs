@@ -66,7 +66,13 @@ impl AtWork {
             .filter(|delivery| delivery.offset < before);
         let held = (lane.keys.as_deref()).map_or_else(Vec::new, |keys| keys.held_offsets());
         let held = held.iter().filter(|offset| **offset < before);
-        (owed.count() + others.count() + held.count()) as u64
+        let again = lane
+            .again
+            .as_deref()
+            .into_iter()
+            .flat_map(|again| again.iter());
+        let again = again.filter(|(offset, _)| *offset < before);
+        (owed.count() + others.count() + held.count() + again.count()) as u64
     }
 
     fn drop_of(&mut self, slot: usize, before: Offset, places: usize) -> u64 {
@@ -78,6 +84,15 @@ impl AtWork {
         let number = lane.facts.number;
         let held = held.unwrap_or_default().into_iter();
         let mut ended: Vec<(Offset, u32)> = held.map(|offset| (offset, 0)).collect();
+        if let Some(again) = &mut lane.again {
+            again.forget(ended.iter().map(|(offset, _)| *offset));
+            let room = places.saturating_sub(ended.len());
+            let dropped = again.drop_waiting(before, room).into_iter();
+            ended.extend(dropped.map(|offset| (offset, 0)));
+            if again.is_empty() {
+                lane.again = None;
+            }
+        }
         while ended.len() < places && lane.owed.peek().is_some_and(|offset| offset < before) {
             ended.extend(lane.owed.pop().map(|offset| (offset, 0)));
         }

@@ -116,7 +116,7 @@ impl AtWork {
         };
         let facts = Arc::clone(&lane.facts);
         let destination = lane.destination;
-        let load = match self.load(&facts, delivery.offset) {
+        let load = match self.load(&facts, &delivery) {
             Ok(load) => load,
             Err(why) => return self.bury_unreadable(&facts, delivery, &why),
         };
@@ -207,7 +207,8 @@ impl AtWork {
     }
 
     /// Reads what is owed. In a forwarding lane that is a Dead record, which names the event.
-    fn load(&mut self, facts: &LaneFacts, offset: Offset) -> Result<Load, String> {
+    fn load(&mut self, facts: &LaneFacts, delivery: &Delivery) -> Result<Load, String> {
+        let offset = delivery.offset;
         let mut add = Vec::new();
         let mut event_offset = offset;
         let mut since = None;
@@ -228,6 +229,9 @@ impl AtWork {
             .is_none()
         {
             add.push(("knativearrivaltime", rfc3339(envelope.arrival)));
+        }
+        if let Some(since) = delivery.since {
+            add.push(("weftreplay", rfc3339(since)));
         }
         Ok(Load {
             since: since.unwrap_or(envelope.arrival),

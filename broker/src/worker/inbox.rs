@@ -55,6 +55,12 @@ pub(crate) enum ToWorker {
         count_only: bool,
         done: oneshot::Sender<u64>,
     },
+    /// Which of these does a lane still owe. Answered when what has ended is noted.
+    StillOwed {
+        number: Number,
+        offsets: Vec<Offset>,
+        owed: oneshot::Sender<Vec<Offset>>,
+    },
     /// How are things.
     Report(oneshot::Sender<WorkerReport>),
     /// Start nothing more; answer when nothing is in the air.
@@ -135,6 +141,16 @@ impl AtWork {
                         tracing::debug!("who resumed has gone");
                     }
                 }));
+            }
+            ToWorker::StillOwed {
+                number,
+                offsets,
+                owed,
+            } => {
+                let still = self.still_owed(number, offsets);
+                // The router is gone only when the node is ending.
+                self.once_noted
+                    .push(Box::new(move || drop(owed.send(still))));
             }
             ToWorker::Report(to) => drop(to.send(self.report())),
             ToWorker::Drain(done) => self.draining = Some(done),

@@ -38,7 +38,11 @@ impl AtWork {
     pub(super) fn land(&mut self, landing: Landing) -> Result<(), Fault> {
         match &landing {
             Landing::Answered(answered) => self.free(answered),
-            Landing::Stored(stored) => self.bytes_in_flight -= stored.reply.stored().len(),
+            Landing::Stored(stored) => {
+                self.bytes_in_flight -= stored.reply.stored().len();
+                let delivery = (stored.number, stored.delivery.offset);
+                self.storing.retain(|storing| *storing != delivery);
+            }
             Landing::Forwarded => {}
         }
         self.go_on(landing)
@@ -302,6 +306,7 @@ impl AtWork {
             return;
         };
         self.bytes_in_flight += reply.stored().len();
+        self.storing.push((facts.number, delivery.offset));
         let (log, number) = (self.log.clone(), facts.number);
         self.flights.push(Box::pin(async move {
             let end = log.append_reply(event, settled).await;

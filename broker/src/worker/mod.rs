@@ -12,6 +12,7 @@ mod flight;
 mod inbox;
 mod landing;
 mod order;
+mod still_owed;
 mod timers;
 mod waiting;
 
@@ -101,6 +102,8 @@ pub(crate) struct AtWork {
     lanes_parked: u32,
     lanes_holding: u32,
     airborne: Airborne,
+    /// Deliveries whose reply is being stored.
+    storing: Vec<(Number, Offset)>,
     flights: FuturesUnordered<LocalBoxFuture<'static, Landing>>,
     bytes_in_flight: usize,
     settled: Settled,
@@ -155,6 +158,7 @@ impl AtWork {
             lanes_parked: 0,
             lanes_holding: 0,
             airborne: Airborne::default(),
+            storing: Vec::new(),
             flights: FuturesUnordered::new(),
             bytes_in_flight: 0,
             settled: Settled::default(),

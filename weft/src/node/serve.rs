@@ -92,6 +92,10 @@ pub(crate) async fn serve(settings: Settings, files: Vec<File>) -> Result<(), Fa
         &tasks.reporter(),
     )?;
 
+    let replayer = opened.replayer;
+    let replaying = async move { replayer.run().await.map_err(|fault| chain(&fault)) };
+    tasks.spawn("replays", OnEnd::StopNode, replaying);
+
     // What is in force is what the log says, until the YAML is in force too.
     let seen = Look::at(&settings.dirs);
     let mut catalog = Catalog::restore(engine.in_force());
