@@ -51,7 +51,7 @@ pub use appended::{AppendError, Appended, Porter};
 pub use clock::{Clock, OsClock, WallTime};
 pub use disk::{AlignedBytes, Disk, DiskFacts, Entry, File};
 pub use driver::{Driver, Fault};
-pub use hold::Hold;
+pub use hold::{HeldFile, Hold};
 pub use journal::{Facts, Journal, LocalJournal, Reclaimed, SegmentFacts, Usage};
 pub use layout::{BLOCK_BYTES, FORMAT_VERSION, RECORD_HEADER_BYTES};
 pub use options::{Options, OptionsError};

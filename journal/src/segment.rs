@@ -132,6 +132,12 @@ impl Segment {
         lock(&self.reach).end_position
     }
 
+    /// The offset and the position behind what is durable of it, of one moment.
+    pub(crate) fn durable(&self) -> (u64, u64) {
+        let reach = lock(&self.reach);
+        (reach.end, reach.end_position)
+    }
+
     pub(crate) fn is_sealed(&self) -> bool {
         lock(&self.reach).sealed
     }

@@ -3,6 +3,7 @@
 //! Each command's help ends with examples that can be pasted. Flags of `run` win over the Node
 //! in the YAML; a flag's environment variable counts as the flag.
 
+mod backup;
 pub(crate) mod letters;
 mod operate;
 
@@ -11,6 +12,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+pub(crate) use self::backup::{BackupArgs, RestoreArgs};
 pub(crate) use self::letters::DeadLettersArgs;
 pub(crate) use self::operate::{DeleteArgs, Pausable, PauseArgs, ResumeArgs};
 use crate::exit;
@@ -89,6 +91,8 @@ pub(crate) enum Command {
     Pause(PauseArgs),
     Resume(ResumeArgs),
     Delete(DeleteArgs),
+    Backup(BackupArgs),
+    Restore(RestoreArgs),
     Log(LogCommandArgs),
     Completion(CompletionArgs),
 }

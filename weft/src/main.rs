@@ -4,6 +4,7 @@
 //! its data folder. What each exit code means is in [`exit`].
 
 mod admin;
+mod backup;
 mod cli;
 mod client;
 mod commands;
@@ -63,6 +64,8 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Pause(args) => commands::pause::pause(args),
         Command::Resume(args) => commands::pause::resume(args),
         Command::Delete(args) => commands::delete::run(args),
+        Command::Backup(args) => commands::backup::run(args),
+        Command::Restore(args) => commands::restore::run(args),
         Command::Log(args) => commands::log::run(args),
         Command::Completion(args) => commands::completion::run(args),
     }

@@ -181,3 +181,64 @@ fn no_file_is_recycled_while_somebody_holds_them() {
     });
     read_all(&disk, small()).unwrap();
 }
+
+#[test]
+fn what_is_copied_while_held_opens_as_a_log_of_that_moment() {
+    let disk = ModelDisk::new();
+    let folder = tempfile::tempdir().unwrap();
+    let end = run(&disk, small(), async |journal| {
+        for id in 0..40 {
+            journal.append(group(id, &[3000, 10])).await.unwrap();
+        }
+        journal.repack().unwrap();
+        let hold = journal.hold();
+        // What is reclaimed, sealed and written meanwhile makes no difference to the files held.
+        journal.reclaim(Offset(60));
+        for id in 40..60 {
+            journal.append(group(id, &[3000, 10])).await.unwrap();
+        }
+        let end = *journal.durable().borrow();
+        let files = hold.files();
+        journal.append(group(60, &[7])).await.unwrap();
+        assert_eq!(files.last().unwrap().end, end);
+        let mut copied = 0;
+        for file in &files {
+            let path = folder.path().join(&file.name);
+            let crc = hold.copy(file, &path, |bytes| copied += bytes).unwrap();
+            let written = std::fs::read(&path).unwrap();
+            assert_eq!(written.len() as u64, file.bytes);
+            assert_eq!(crc, crc32c::crc32c(&written));
+        }
+        assert_eq!(copied, files.iter().map(|file| file.bytes).sum::<u64>());
+        end
+    })
+    .result;
+    let verified = journal::verify(folder.path()).unwrap();
+    assert!(
+        verified.is_whole() && verified.damage.is_empty(),
+        "{verified}"
+    );
+    assert_eq!(
+        verified.segments[0].first,
+        Offset(0),
+        "held, though reclaimed"
+    );
+    let records: u64 = verified
+        .segments
+        .iter()
+        .map(|segment| segment.records)
+        .sum();
+    assert_eq!(records, end.0);
+    // And it goes on where it ended.
+    let clock = std::sync::Arc::new(journal::OsClock::new());
+    let (journal, driver, recovered) = Journal::open_folder(folder.path(), clock, small()).unwrap();
+    assert_eq!((recovered.end, recovered.torn), (end, None));
+    let driver = driver.spawn_thread();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .build()
+        .unwrap();
+    let appended = runtime.block_on(journal.append(group(100, &[9]))).unwrap();
+    assert_eq!(appended.start, end);
+    runtime.block_on(journal.close(group(101, &[0]))).unwrap();
+    driver.join().unwrap().unwrap();
+}

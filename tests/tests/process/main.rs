@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
+mod backup;
 mod bad_days;
 mod crash;
 mod letters;

@@ -2,6 +2,7 @@
 //! `openapi.json`, served at `/openapi.json`; a test holds the two together.
 
 pub(crate) mod api;
+pub(crate) mod backup;
 pub(crate) mod convert;
 pub(crate) mod guard;
 pub(crate) mod idle;
@@ -20,6 +21,7 @@ use axum::Router;
 use axum::routing::{MethodRouter, delete, get, post};
 use broker::{Clock, Engine, WallTime};
 
+use crate::backup::take::Backups;
 use crate::node::health::Health;
 use crate::node::settings::Settings;
 use crate::node::watch::Problems;
@@ -50,6 +52,7 @@ pub(crate) struct State {
     pub(crate) idle: Arc<std::sync::Mutex<idle::Idle>>,
     /// The work of jobs.
     pub(crate) running: letters::Running,
+    pub(crate) backups: Backups,
 }
 
 /// The API's description.
@@ -90,6 +93,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<State>)> {
             "/api/v1/destinations/resume",
             post(operate::resume_destination),
         ),
+        ("/api/v1/backup", get(backup::last).post(backup::begin)),
         (
             "/api/v1/resources/{kind}/{namespace}/{name}",
             delete(operate::delete),
@@ -122,6 +126,7 @@ pub(crate) async fn serve(
         admin: Arc::new(admin),
         idle: Arc::default(),
         running: letters::Running::default(),
+        backups: Backups::default(),
     };
     let listener =
         tokio::net::TcpListener::from_std(listener).map_err(|error| error.to_string())?;

@@ -33,6 +33,8 @@ fn the_help_begins_with_how_to_begin() {
           pause         Hold back what a trigger or a destination is owed
           resume        Let a paused trigger or destination go on
           delete        Delete a trigger, or another resource, whose file is gone
+          backup        Back up a running node
+          restore       Make a data folder of a backup
           log           Look into a data folder, also of a node that runs or crashed
           completion    Print a completion script for a shell
           help          Print this message or the help of the given subcommand(s)

@@ -2,6 +2,7 @@
 //! [`Failure`] that says why not.
 
 pub(crate) mod api;
+pub(crate) mod backup;
 pub(crate) mod check;
 pub(crate) mod completion;
 pub(crate) mod confirm;
@@ -12,6 +13,7 @@ pub(crate) mod get;
 pub(crate) mod log;
 pub(crate) mod pause;
 pub(crate) mod receive;
+pub(crate) mod restore;
 pub(crate) mod run;
 pub(crate) mod send;
 

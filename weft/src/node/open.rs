@@ -11,6 +11,7 @@ use broker::{Clock, Engine};
 use journal::model_disk::ModelDisk;
 use journal::{Driver, Facts, Journal, OpenError, OsClock, Recovered};
 
+use crate::backup::restore::RESTORING;
 use crate::exit::{Exit, Failure};
 use crate::node::settings::Settings;
 
@@ -37,6 +38,7 @@ pub(crate) struct Node {
 ///
 /// See [`Exit`]; nothing was changed on disk.
 pub(crate) fn open(settings: &Settings, spans: Arc<dyn Spans>) -> Result<Node, Failure> {
+    refuse_half_restored(&settings.data)?;
     let clock: Arc<dyn Clock> = Arc::new(OsClock::new());
     let options = settings.journal();
     let opened = if settings.in_memory() {
@@ -72,6 +74,21 @@ pub(crate) fn open(settings: &Settings, spans: Arc<dyn Spans>) -> Result<Node, F
         facts,
         clock,
     })
+}
+
+/// What `weft restore` left half done isn't a node's data.
+fn refuse_half_restored(data: &Path) -> Result<(), Failure> {
+    if !data.join(RESTORING).exists() {
+        return Ok(());
+    }
+    Err(Failure::new(
+        Exit::Log,
+        format!(
+            "the restore to the data folder {} was cut short",
+            data.display()
+        ),
+    )
+    .cure("remove the folder, and restore the backup again"))
 }
 
 /// The journal's refusal in a person's words.

@@ -1,0 +1,127 @@
+//! A backup of the real program under load, restored elsewhere.
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use tests::http::{Client, Function};
+use tests::node::{PATIENCE, Start, until, weft};
+
+use crate::{Folders, trigger};
+
+const PUBLISHERS: usize = 3;
+
+fn typed(args: &[&str]) -> (i32, String) {
+    let output = weft(args);
+    let said = [output.stdout, output.stderr].concat();
+    (
+        output.status.code().unwrap_or(-1),
+        String::from_utf8_lossy(&said).into_owned(),
+    )
+}
+
+#[test]
+fn what_was_stored_before_a_backup_is_delivered_by_the_node_that_it_is_restored_to() {
+    let function = Function::start(|_| 200);
+    let folders = Folders::new();
+    let yaml = trigger("billing", "[]", &function.uri("/"), "{}");
+    folders.write("billing.yaml", &yaml);
+    let node = folders.start().run();
+    let url = format!("http://{}", node.admin);
+    let admin = ["--admin-url", url.as_str()];
+    let root = tempfile::tempdir().unwrap();
+    let backup = root.path().join("backup").display().to_string();
+    let data = root.path().join("data");
+    let restored = data.display().to_string();
+    // All is owed and nothing delivered while it is taken.
+    let (exit, said) = typed(&[&["pause", "trigger", "billing"], &admin[..]].concat());
+    assert_eq!(exit, 0, "{said}");
+
+    let acknowledged = Arc::new(Mutex::new(BTreeSet::new()));
+    let ends = Arc::new(AtomicBool::new(false));
+    let publishers: Vec<_> = (0..PUBLISHERS)
+        .map(|publisher| {
+            let (acknowledged, ends) = (Arc::clone(&acknowledged), Arc::clone(&ends));
+            let address = node.ingress;
+            std::thread::spawn(move || {
+                let mut client = Client::connect(address).unwrap();
+                for n in 0.. {
+                    if ends.load(Ordering::Relaxed) {
+                        return;
+                    }
+                    let id = format!("{publisher}-{n}");
+                    let answer = client.publish(&id, "order.placed").unwrap();
+                    assert_eq!(answer.status(), 202, "{}", answer.text());
+                    acknowledged.lock().unwrap().insert(id);
+                }
+            })
+        })
+        .collect();
+    let published = |more: usize| {
+        until("published", PATIENCE, || {
+            (acknowledged.lock().unwrap().len() >= more).then_some(())
+        });
+    };
+    published(500);
+    let before = acknowledged.lock().unwrap().clone();
+    let (exit, said) = typed(&[&["backup", &backup], &admin[..]].concat());
+    assert_eq!(exit, 0, "{said}");
+    assert!(said.contains("backed up to"), "{said}");
+    let (exit, said) = typed(&[&["backup", &backup], &admin[..]].concat());
+    assert_eq!(exit, 10, "{said}");
+    assert!(said.contains("is there already"), "{said}");
+    // The node goes on as if nothing had been.
+    let since = acknowledged.lock().unwrap().len();
+    published(since + 100);
+    ends.store(true, Ordering::Relaxed);
+    for publisher in publishers {
+        publisher.join().unwrap();
+    }
+    node.kill();
+    assert_eq!(function.count(), 0);
+
+    let (exit, said) = typed(&["restore", &backup, "--data", &restored]);
+    assert_eq!(exit, 0, "{said}");
+    assert!(said.contains("restored") && said.contains("read"), "{said}");
+    let (exit, said) = typed(&["restore", &backup, "--data", &restored]);
+    assert_eq!(exit, 6, "{said}");
+    assert!(said.contains("isn't empty"), "{said}");
+    let (exit, said) = typed(&["log", "verify", &restored]);
+    assert_eq!(exit, 0, "{said}");
+
+    let node = Start::new(&folders.start().yaml, &data).run();
+    let url = format!("http://{}", node.admin);
+    let args = ["resume", "trigger", "billing", "--admin-url", url.as_str()];
+    let (exit, said) = typed(&args);
+    assert_eq!(exit, 0, "{said}");
+    node.until_settled();
+    let got: BTreeSet<String> =
+        function.look(|received| received.iter().map(|one| one.id().to_owned()).collect());
+    let lost: Vec<&String> = before.difference(&got).collect();
+    eprintln!(
+        "{} acknowledged before the backup, {} delivered from it, {} lost",
+        before.len(),
+        got.len(),
+        lost.len()
+    );
+    assert!(lost.is_empty(), "{lost:?}");
+    // It is a node like any other.
+    node.publish("after", "order.placed");
+    node.until_settled();
+    assert!(function.look(|received| received.iter().any(|one| one.id() == "after")));
+}
+
+#[test]
+fn a_restore_that_was_cut_short_is_not_run() {
+    let folders = Folders::new();
+    folders.write(
+        "billing.yaml",
+        &trigger("billing", "[]", "http://127.0.0.1:1/", "{}"),
+    );
+    let root = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(root.path().join("restoring/log")).unwrap();
+    let (exit, said) = Start::new(&folders.start().yaml, root.path()).refused();
+    assert_eq!(exit, 7, "{said}");
+    assert!(said.contains("was cut short"), "{said}");
+    assert!(said.contains("restore the backup again"), "{said}");
+}
