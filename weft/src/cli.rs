@@ -6,6 +6,7 @@
 mod backup;
 pub(crate) mod letters;
 mod operate;
+mod replay;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -15,6 +16,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 pub(crate) use self::backup::{BackupArgs, RestoreArgs};
 pub(crate) use self::letters::DeadLettersArgs;
 pub(crate) use self::operate::{DeleteArgs, Pausable, PauseArgs, ResumeArgs};
+pub(crate) use self::replay::{JobsArgs, JobsCommand, ReplayArgs};
 use crate::exit;
 use crate::span::Span;
 
@@ -88,6 +90,8 @@ pub(crate) enum Command {
     Describe(DescribeArgs),
     #[command(visible_alias = "dl")]
     DeadLetters(DeadLettersArgs),
+    Replay(ReplayArgs),
+    Jobs(JobsArgs),
     Pause(PauseArgs),
     Resume(ResumeArgs),
     Delete(DeleteArgs),

@@ -61,6 +61,8 @@ fn run(cli: &Cli) -> Result<(), Failure> {
         Command::Get(args) => commands::get::run(args),
         Command::Describe(args) => commands::describe::run(args),
         Command::DeadLetters(args) => commands::dead_letters::run(args),
+        Command::Replay(args) => commands::replay::run(args),
+        Command::Jobs(args) => commands::jobs::run(args),
         Command::Pause(args) => commands::pause::pause(args),
         Command::Resume(args) => commands::pause::resume(args),
         Command::Delete(args) => commands::delete::run(args),

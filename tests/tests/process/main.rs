@@ -11,6 +11,7 @@ mod operate;
 mod ordering;
 mod quickstart;
 mod reload;
+mod replay;
 mod stop;
 
 /// A folder of YAML and one for data, gone at the end of the test.

@@ -510,7 +510,8 @@ fn find(state: &State, id: u64) -> Result<Arc<Job>, Problem> {
     })
 }
 
-fn job_view(job: &Job) -> JobView {
+/// A job in the API's words.
+pub(crate) fn job_view(job: &Job) -> JobView {
     let jobs::Progress {
         state,
         ended,

@@ -10,6 +10,7 @@ pub(crate) mod letters;
 pub(crate) mod metrics;
 pub(crate) mod operate;
 pub(crate) mod problem;
+pub(crate) mod replays;
 mod series;
 pub(crate) mod views;
 
@@ -75,6 +76,7 @@ fn routes() -> Vec<(&'static str, MethodRouter<State>)> {
         ("/api/v1/dead-letters/export", get(letters::export)),
         ("/api/v1/dead-letters/redrive", post(letters::redrive)),
         ("/api/v1/dead-letters/discard", post(letters::discard)),
+        ("/api/v1/replays", post(replays::begin)),
         ("/api/v1/jobs", get(letters::jobs)),
         ("/api/v1/jobs/{id}", get(letters::job).delete(letters::stop)),
         (

@@ -273,7 +273,7 @@ pub(crate) struct StopArgs {
 }
 
 /// Reads `100` or `100/s`.
-fn per_second(text: &str) -> Result<NonZeroU32, String> {
+pub(super) fn per_second(text: &str) -> Result<NonZeroU32, String> {
     let number = text.strip_suffix("/s").unwrap_or(text);
     number
         .parse()

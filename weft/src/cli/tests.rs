@@ -30,6 +30,8 @@ fn the_help_begins_with_how_to_begin() {
           get           List triggers, brokers or destinations of a running node
           describe      Show one thing of a running node in full
           dead-letters  List, show, redrive, discard and export deliveries that failed for good [alias: dl]
+          replay        Deliver a range of the log again
+          jobs          List and stop what a node does on request: redrives, replays
           pause         Hold back what a trigger or a destination is owed
           resume        Let a paused trigger or destination go on
           delete        Delete a trigger, or another resource, whose file is gone

@@ -32,6 +32,15 @@ pub(crate) fn encoded(text: &str) -> String {
     out
 }
 
+/// Where the trigger says that it begins.
+fn start(resource: &serde_json::Value) -> Option<String> {
+    let start = resource.pointer("/metadata/annotations/weft.dev~1start")?;
+    Some(format!(
+        "{}; it counted when the trigger was made, `weft replay` fetches more",
+        start.as_str()?
+    ))
+}
+
 /// What an ordered trigger holds back, if anything.
 fn keys(blocked: u64, held: u64) -> Option<String> {
     if blocked == 0 && held == 0 {
@@ -83,6 +92,9 @@ fn trigger(detail: &TriggerDetail) -> String {
     ];
     if let Some(sink) = &view.dead_letter_sink {
         rows.push(("Dead letters go to", sink.clone()));
+    }
+    if let Some(start) = start(&detail.resource) {
+        rows.push(("Start", start));
     }
     if let Some(since) = &view.detached {
         rows.push((
@@ -311,6 +323,15 @@ mod tests {
                 breaker: "off"
         "#]]
         .assert_eq(&trigger(&detail));
+    }
+
+    #[test]
+    fn a_start_is_told_with_when_it_counts() {
+        let annotated =
+            serde_json::json!({"metadata": {"annotations": {"weft.dev/start": "earliest"}}});
+        expect!["earliest; it counted when the trigger was made, `weft replay` fetches more"]
+            .assert_eq(&start(&annotated).unwrap());
+        assert_eq!(start(&serde_json::json!({"metadata": {}})), None);
     }
 
     #[test]

@@ -20,7 +20,7 @@ const ASK_EVERY: Duration = Duration::from_millis(100);
 const REFUSALS_SHOWN_MAX: usize = 10;
 
 /// Follows a job until it has ended, and where `wait`, until all that it began has.
-pub(super) fn follow(
+pub(crate) fn follow(
     admin: &AdminArgs,
     id: u64,
     total: u64,

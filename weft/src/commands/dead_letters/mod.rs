@@ -1,7 +1,7 @@
 //! `weft dead-letters`: deliveries that failed for good, and what can be done about them.
 
 mod export;
-mod job;
+pub(crate) mod job;
 mod list;
 mod redrive;
 mod show;
