@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use broker::answer::ANSWER_BODY_KEPT_BYTES;
-use broker::{Answer, Attempted, Clock, Reply};
+use broker::{Answer, Attempted, Clock, Nack, Reply};
 use bytes::{Bytes, BytesMut};
 use event::http::{Claim, ContentMode, Limits, content_mode};
-use http::{HeaderMap, Response, StatusCode};
+use http::{HeaderMap, HeaderName, Response, StatusCode};
 use http_body::Body;
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
@@ -22,6 +22,9 @@ const _: () = assert!(ANSWER_BODY_KEPT_BYTES <= REST_BYTES_MAX);
 /// How long such a body is waited for. The status has already said what the answer means; then
 /// what has come of the body is kept, and the connection is closed.
 const REST_TIME_MAX: Duration = Duration::from_secs(1);
+
+/// By which a function says that it didn't process the event.
+const WEFT_NACK: HeaderName = HeaderName::from_static("weft-nack");
 
 /// Headers that an answer in binary mode has all of when it claims to be an event.
 const CLAIMING: [&str; 4] = ["ce-specversion", "ce-id", "ce-source", "ce-type"];
@@ -40,6 +43,16 @@ pub(super) async fn read(
 ) -> Result<(Attempted, bool), Failure> {
     let (head, mut body) = response.into_parts();
     let code = head.status.as_u16();
+    // It was not processed, so whatever the body is, it is no reply.
+    if let Some(nack) = nack(&head.headers, clock) {
+        let start = start(live, &mut body).await;
+        let answer = Answer::Declined { status: code, nack };
+        let attempted = Attempted {
+            answer,
+            body: start.kept,
+        };
+        return Ok((attempted, start.whole));
+    }
     if may_be_reply(head.status, &head.headers) {
         return reply(live, head.status, &head.headers, body, settings).await;
     }
@@ -65,6 +78,17 @@ pub(super) async fn read(
         },
         start.whole,
     ))
+}
+
+/// What the header `Weft-Nack` asks for, on an answer of any status; a word that we don't know
+/// counts as absent (GUARANTEES 7).
+fn nack(headers: &HeaderMap, clock: &dyn Clock) -> Option<Nack> {
+    let word = headers.get(WEFT_NACK)?.to_str().ok()?.trim();
+    if word.eq_ignore_ascii_case("retry") {
+        let after = retry_after::asked(headers, clock.wall());
+        return Some(Nack::Retry { after });
+    }
+    word.eq_ignore_ascii_case("drop").then_some(Nack::Drop)
 }
 
 /// Whether an answer could be an event: only then its body is read whole.

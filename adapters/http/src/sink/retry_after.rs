@@ -16,6 +16,11 @@ pub(super) fn of(status: StatusCode, headers: &HeaderMap, now: WallTime) -> Opti
     ) {
         return None;
     }
+    asked(headers, now)
+}
+
+/// How long an answer asks for, whatever its status: what `Weft-Nack: retry` may do.
+pub(super) fn asked(headers: &HeaderMap, now: WallTime) -> Option<Duration> {
     let text = headers.get(RETRY_AFTER)?.to_str().ok()?.trim();
     if !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()) {
         // A number that is too large asks for ever; the trigger's terms cap it.

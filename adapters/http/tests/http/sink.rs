@@ -37,6 +37,35 @@ fn shown(attempted: &Attempted) -> String {
 const EVENT: &str = "ce-specversion: 1.0\r\nce-id: r\r\nce-source: /f\r\nce-type: reply\r\n";
 const JSON: &str = "Content-Type: application/cloudevents+json\r\n";
 
+/// GUARANTEES 7: on an answer of any status, also one that could be a reply.
+#[test]
+fn a_nack_is_heard_on_any_answer() {
+    let nack = |status: &str, headers: &str| answer(status, headers, "");
+    let reply = format!("Weft-Nack: retry\r\n{EVENT}");
+    check(
+        &[
+            ("retry", nack("200 OK", "Weft-Nack: retry\r\n")),
+            ("as a reply", nack("200 OK", &reply)),
+            (
+                "asks",
+                nack("200 OK", "weft-nack: Retry\r\nRetry-After: 7\r\n"),
+            ),
+            ("drop", nack("503 Busy", "Weft-Nack: drop\r\n")),
+            (
+                "unknown word",
+                nack("204 No Content", "Weft-Nack: maybe\r\n"),
+            ),
+        ],
+        expect![[r#"
+            retry: Declined { status: 200, nack: Retry { after: None } } ""
+            as a reply: Declined { status: 200, nack: Retry { after: None } } ""
+            asks: Declined { status: 200, nack: Retry { after: Some(7s) } } ""
+            drop: Declined { status: 503, nack: Drop } ""
+            unknown word: 204 took it ""
+        "#]],
+    );
+}
+
 #[test]
 fn a_request_says_what_the_contract_says() {
     run(async {
