@@ -135,6 +135,12 @@ impl Delivery {
         Duration::from_millis(u64::from(self.held_ms) + now)
     }
 
+    /// It has been held this long before its first attempt.
+    pub(crate) fn was_held(&mut self, held: Duration, clock: Duration) {
+        self.held_ms = u32::try_from(ms(held)).unwrap_or(u32::MAX);
+        self.due_clock_ms = ms(clock);
+    }
+
     /// It is due no more, or its clock stops: what it was held is kept.
     pub(crate) fn keep_held(&mut self, clock: Duration) {
         self.held_ms = u32::try_from(self.held(clock).as_millis()).unwrap_or(u32::MAX);

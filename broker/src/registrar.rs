@@ -148,6 +148,10 @@ impl Registrar {
         let Ok(_turn) = self.turn.try_lock() else {
             return Ok(());
         };
+        // Asked at each tick of the router, so that a step of the clock is seen soon.
+        if !self.log.may_delete() {
+            return Ok(());
+        }
         let now = self.log.clock().wall();
         let ops = self.locked(|registry| registry.plan_expiry(now, self.limits.detached_for));
         self.note(ops).await.map(drop)

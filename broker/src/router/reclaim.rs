@@ -39,6 +39,7 @@ impl Router {
     fn reclaim(&self) {
         let held_from = self.holds.lowest().unwrap_or(self.next).min(self.next);
         let now = self.log.clock().wall();
+        let sure = self.log.may_delete();
         let usage = self.log.journal().usage();
         let segment_bytes = self.log.journal().facts().segment_bytes;
         // The last segment is kept for what ends deliveries, or nothing could be reclaimed again.
@@ -50,7 +51,7 @@ impl Router {
         let mut used = usage.bytes_used;
         let mut before = None;
         for segment in segments.iter().filter(|segment| segment.sealed) {
-            let old = now.since(segment.created) >= self.retention;
+            let old = sure && now.since(segment.created) >= self.retention;
             let needed = used + room_wanted > usage.bytes_max;
             if !may_go(segment, held_from) || !(old || needed) {
                 break;

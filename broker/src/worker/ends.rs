@@ -60,6 +60,30 @@ impl AtWork {
         }
     }
 
+    /// Sets the alarm of a lane that waits anew, since what is oldest in it is another now.
+    pub(super) fn watch_anew(&mut self, slot: u32) {
+        if let Some(lane) = &mut self.lanes[slot as usize]
+            && lane.alarm.take().is_some()
+        {
+            self.watch(slot, Instant::now());
+        }
+    }
+
+    /// Puts the alarm of a lane that waits forward, if what became due last ends before it.
+    pub(super) fn watch_last_due(&mut self, slot: u32, now: Instant) {
+        let Some(lane) = &self.lanes[slot as usize] else {
+            return;
+        };
+        let (Some(alarm), Some(last)) = (lane.alarm, lane.due.len().checked_sub(1)) else {
+            return;
+        };
+        if let Some(end) = self.end_of_due(slot, last, now)
+            && now + end.within < alarm
+        {
+            self.look_at_lane(slot, now + end.within.max(LOOK_MIN));
+        }
+    }
+
     fn look_at_lane(&mut self, slot: u32, at: Instant) {
         if let Some(lane) = &mut self.lanes[slot as usize] {
             lane.alarm = Some(at);
@@ -217,6 +241,25 @@ impl AtWork {
             patience::left(&facts.terms, 0, waited)
         });
         self.earlier(patience, expires)
+    }
+
+    /// Keeps what a delivery that is being sent has used of its patience by waiting.
+    pub(super) fn count_wait(
+        &self,
+        slot: u32,
+        delivery: &mut Delivery,
+        since: WallTime,
+        now: Instant,
+    ) {
+        let clock = self.patience_clock(slot, now);
+        if delivery.attempts() > 0 {
+            return delivery.keep_held(clock);
+        }
+        let waited = self.opened(slot).map(|opened| {
+            let from = since.max(opened.at.wall);
+            self.waited(slot, opened, from, now, self.log.clock().wall())
+        });
+        delivery.was_held(waited.unwrap_or_default(), clock);
     }
 
     fn waited(

@@ -147,7 +147,7 @@ impl AtWork {
             return self.bury(&facts, delivery, Cause::Expired, None);
         }
         let instant = Instant::now();
-        delivery.keep_held(self.patience_clock(slot, instant));
+        self.count_wait(slot, &mut delivery, since, instant);
         delivery.expires = Some(expires);
         let trace_parent = load.context.traceparent.map(|parent| parent.span_id);
         let trace = self.trace(&load.context, load.envelope.offset);

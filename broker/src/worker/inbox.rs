@@ -163,7 +163,9 @@ impl AtWork {
             let Some(&slot) = self.slots.get(&number) else {
                 continue;
             };
+            let mut is_oldest = false;
             if let Some(lane) = &mut self.lanes[slot as usize] {
+                is_oldest = lane.owed.is_empty();
                 if lane.owed.takes(offset) {
                     lane.owed.push(offset);
                 } else {
@@ -172,6 +174,9 @@ impl AtWork {
                 }
             }
             self.wake(slot);
+            if is_oldest {
+                self.watch_anew(slot);
+            }
         }
     }
 

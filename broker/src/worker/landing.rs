@@ -192,6 +192,8 @@ impl AtWork {
                 if let Some(lane) = &mut self.lanes[slot as usize] {
                     lane.in_flight -= 1;
                 }
+                self.key_let_go(slot, delivery.offset);
+                self.key_ended(slot, delivery.offset);
             }
             Next::GiveUp(cause) => {
                 self.lane_failed(slot);

@@ -348,6 +348,7 @@ impl AtWork {
                 lane.due.push_back(delivery);
             }
             self.wake(slot);
+            self.watch_last_due(slot, now);
         }
     }
 
