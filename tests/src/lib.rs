@@ -16,6 +16,7 @@ pub mod logbook;
 pub mod node;
 pub mod script;
 pub mod sinks;
+mod table;
 pub mod want;
 pub mod world;
 

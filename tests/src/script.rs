@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use broker::Nack;
 use bytes::Bytes;
 
 /// One kind of answer.
@@ -32,6 +33,7 @@ pub(crate) struct Line {
     pub(crate) what: What,
     pub(crate) wait: Duration,
     pub(crate) retry_after: Option<Duration>,
+    pub(crate) nack: Option<Nack>,
     pub(crate) body: Bytes,
     /// Whether the body begins with a number of its own at each call.
     pub(crate) numbered: bool,
@@ -95,6 +97,7 @@ impl Script {
             what,
             wait: Duration::ZERO,
             retry_after: None,
+            nack: None,
             body: Bytes::new(),
             numbered: false,
         };
@@ -117,6 +120,12 @@ impl Script {
     #[must_use]
     pub fn retry_after(self, wait: Duration) -> Script {
         self.with(|line| line.retry_after = Some(wait))
+    }
+
+    /// Has the last line decline the event by `Weft-Nack`.
+    #[must_use]
+    pub fn nack(self, nack: Nack) -> Script {
+        self.with(|line| line.nack = Some(nack))
     }
 
     /// Gives the last line a body; with a reply, its data.

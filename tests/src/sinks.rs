@@ -224,6 +224,10 @@ impl Sinks {
         let start = line
             .body
             .slice(..line.body.len().min(ANSWER_BODY_KEPT_BYTES));
+        if let (Some(nack), What::Status(status)) = (line.nack, &line.what) {
+            let (status, word) = (*status, format!("{status}+nack"));
+            return say(Answer::Declined { status, nack }, start, word);
+        }
         match line.what {
             What::Status(status) if (200..300).contains(&status) => {
                 let answer = success(status, &HeaderMap::new(), line.body);

@@ -84,6 +84,11 @@ impl Terms {
         self.annotation("weft.dev/dedup-window", window.to_owned())
     }
 
+    /// Has successes read as Dapr reads them.
+    pub fn dapr(self) -> Terms {
+        self.annotation("weft.dev/replies", "dapr".to_owned())
+    }
+
     /// Writes how many requests may be in the air.
     pub fn max_in_flight(self, count: u32) -> Terms {
         self.annotation("weft.dev/max-in-flight", count.to_string())

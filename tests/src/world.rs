@@ -12,13 +12,11 @@ use std::time::Duration;
 
 use broker::engine::Found;
 use broker::records::envelope::Context;
-use broker::records::{FORWARD, Outcome};
 use broker::report::Report;
 use broker::trace::NoSpans;
 use broker::{Clock, Engine, Fault, Limits, Opened, Receipt, Refusal, Setup};
 use broker::{jobs, redrive, replay};
 use event::{Batch, Event};
-use expect_test::Expect;
 use futures_util::future::join_all;
 use journal::model_disk::{CrashRule, ModelDisk};
 use journal::{Journal, Offset, Options, Recovered};
@@ -309,6 +307,11 @@ impl World {
     /// How the engine's tasks ended that have.
     pub fn ends(&self) -> Vec<(&'static str, Result<(), String>)> {
         self.ends.borrow().clone()
+    }
+
+    /// Sets the wall clock, by so many seconds: ahead, or back. Time goes on as before.
+    pub fn step_clock(&self, seconds: i64) {
+        self.clock.step(seconds);
     }
 
     /// How long the world has been running, of its own time.
@@ -609,50 +612,6 @@ impl World {
         calls
     }
 
-    /// Compares what came of each delivery, a line each: trigger, event, what its function
-    /// answered, and how it ended. Deliveries of a dead letter sink come as `trigger#dead`.
-    pub fn check(&self, expect: Expect) {
-        expect.assert_eq(&self.table());
-    }
-
-    /// The table that [`World::check`] compares.
-    pub fn table(&self) -> String {
-        let log = self.log();
-        let mut rows = BTreeMap::new();
-        for ((number, offset), end) in &log.deliveries {
-            let name = log.name(*number);
-            let Some(event) = log.event_of(*number, *offset) else {
-                continue;
-            };
-            let end = end.map_or("owed".to_owned(), |end| match end {
-                Outcome::Delivered if number & FORWARD != 0 => "forwarded".to_owned(),
-                end => end.to_string(),
-            });
-            let at = log.event_offset(*number, *offset);
-            rows.insert((name, at), (event.key.clone(), end));
-        }
-        let mut answers: BTreeMap<(String, (String, String)), Vec<String>> = BTreeMap::new();
-        self.sinks.each(|call| {
-            let word = if call.ended.is_none() {
-                "…".to_owned()
-            } else {
-                call.answer.clone()
-            };
-            answers
-                .entry((call.whose.clone(), call.key.clone()))
-                .or_default()
-                .push(word);
-        });
-        let width = rows.keys().map(|(name, _)| name.len()).max().unwrap_or(0);
-        let mut table = String::new();
-        for ((name, _), (key, end)) in &rows {
-            let said = answers.get(&(name.clone(), key.clone()));
-            let said = said.map_or(String::new(), |said| format!("{}  ", shorten(said)));
-            table += &format!("{name:width$}  {}  {said}{end}\n", key.1);
-        }
-        table
-    }
-
     /// When each attempt of a delivery began, since the one before.
     pub fn waits_of(&self, trigger: &str, id: &str) -> Vec<Duration> {
         let calls = self.calls_of(trigger, id);
@@ -666,22 +625,6 @@ impl World {
     pub fn called(&self) -> BTreeSet<String> {
         self.calls().into_iter().map(|call| call.sink).collect()
     }
-}
-
-/// `503 503 503 200`, or `503 ×40 200` where that is shorter.
-fn shorten(words: &[String]) -> String {
-    let mut runs: Vec<(&str, usize)> = Vec::new();
-    for word in words {
-        match runs.last_mut() {
-            Some((last, count)) if last == word => *count += 1,
-            _ => runs.push((word, 1)),
-        }
-    }
-    let text = |(word, count): (&str, usize)| match count {
-        1..5 => vec![word; count].join(" "),
-        _ => format!("{word} ×{count}"),
-    };
-    runs.into_iter().map(text).collect::<Vec<_>>().join(" ")
 }
 
 /// Publishes, and writes the answers down.

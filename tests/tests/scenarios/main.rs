@@ -1,14 +1,19 @@
 //! The whole engine keeps its promises: in process, with paused time, scripted functions and a
 //! disk that loses power on demand. A file for each theme.
 
+mod age;
 mod answers;
 mod backoff;
 mod breaker;
+mod budget;
+mod clock;
 mod crash;
 mod dead_letters;
 mod dedup;
 mod delete;
+mod dlq;
 mod fairness;
+mod nack;
 mod ordering;
 mod outcomes;
 mod patience;
