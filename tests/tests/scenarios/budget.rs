@@ -64,7 +64,8 @@ async fn retries_are_a_fifth_of_first_attempts_and_ten_a_second() {
         5-10               5000     1050
         10-15              5000     1050
         15-20              5000     1050
-    "#]].assert_eq(&table);
+    "#]]
+    .assert_eq(&table);
     let retries = of(0..SECONDS as u64, true);
     // The reserve of a budget's first seconds: what comes by itself in ten.
     let allowed = SECONDS * (RATE / 5 + 10) + 100;
