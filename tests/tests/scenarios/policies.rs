@@ -117,3 +117,30 @@ async fn a_sink_without_a_file_stays_while_a_trigger_names_it() {
     assert!(!kinds(&world).contains("Sink"), "{}", kinds(&world));
     assert!(!kinds(&world).contains("Trigger"), "{}", kinds(&world));
 }
+
+/// Two triggers at two addresses below one Sink: each gets its own, and their health is one.
+#[tokio::test(start_paused = true)]
+async fn addresses_below_a_sink_are_one_destination() {
+    let below = |trigger: &str| {
+        by_reference()
+            .replace("name: billing", &format!("name: {trigger}"))
+            .replace("name: erp}", &format!("name: erp}}\n    uri: ?{trigger}"))
+    };
+    let world = World::new()
+        .file("erp.yaml", sink("erp"))
+        .file("billing.yaml", below("billing"))
+        .file("shipping.yaml", below("shipping"))
+        .sink("erp", always(200))
+        .start()
+        .await;
+    world.publish(event("o-1", "order")).await;
+    world.until_settled().await;
+    world.settle().await;
+    world.check(expect![[r#"
+        billing   o-1  200  delivered
+        shipping  o-1  200  delivered
+    "#]]);
+    let report = world.report().await;
+    let destinations: Vec<&str> = report.destinations.iter().map(|d| &*d.key).collect();
+    assert_eq!(destinations, ["sink:default/erp"]);
+}

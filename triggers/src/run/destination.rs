@@ -164,6 +164,15 @@ impl Destination {
         Destination { sink, ..self }
     }
 
+    /// Another address of the same Sink, whose health it shares.
+    pub(crate) fn at_uri(&self, uri: &str) -> Result<Destination, Wrong> {
+        let sink = self.sink.clone();
+        Ok(Destination {
+            sink,
+            ..Destination::parse(uri)?
+        })
+    }
+
     /// Stands for a Sink that isn't there; nothing is ever sent to it (RFC 6761 §6.4).
     pub(crate) fn unresolved(name: SinkName) -> Destination {
         let parts = Arc::new(Parts {

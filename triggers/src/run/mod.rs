@@ -8,6 +8,7 @@ mod delivery;
 pub mod destination;
 pub mod filter;
 pub mod health;
+mod join;
 pub mod lower;
 pub mod name;
 mod named;

@@ -8,7 +8,7 @@ use super::delivery::Delivery;
 use super::destination::Destination;
 use super::name::{BrokerName, TriggerName};
 use super::policy::{self, Policy};
-use super::refer::{Target, missing, names_in};
+use super::refer::{Target, missing, names_in, not_joined};
 use super::says::{BrokerSays, TriggerSays, policy_says, tell};
 use super::sink;
 use super::trigger::{NotReady, Trigger};
@@ -78,20 +78,24 @@ impl Named {
         target: Target,
         problems: &mut Vec<Problem>,
     ) -> (Destination, bool) {
-        let name = match target {
+        let (name, relative) = match target {
             Target::Address(destination) => return (destination, true),
-            Target::Sink(name) => name,
+            Target::Sink(name, relative) => (name, relative),
         };
         let key = ResourceKey {
             kind: Kind::Sink,
             namespace: name.namespace().to_owned(),
             name: name.name().to_owned(),
         };
-        match self.sinks.get(&key) {
-            Some(sink) => (sink.clone(), true),
-            None => {
-                let there = names_in(&self.sinks, Kind::Sink, &key.namespace);
-                problems.push(missing(resource, &key, there));
+        let Some(sink) = self.sinks.get(&key) else {
+            let there = names_in(&self.sinks, Kind::Sink, &key.namespace);
+            problems.push(missing(resource, &key, there));
+            return (Destination::unresolved(name), false);
+        };
+        match relative.map_or_else(|| Ok(sink.clone()), |relative| relative.onto(sink)) {
+            Ok(destination) => (destination, true),
+            Err(wrong) => {
+                problems.push(not_joined(resource, &name, wrong));
                 (Destination::unresolved(name), false)
             }
         }

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use super::delivery::MISSING_ADDRESS;
 use super::destination::Destination;
+use super::join::Relative;
 use super::name::{SinkName, check_name, check_namespace};
-use crate::problem::{At, Fault, Faults, Problem};
+use crate::problem::{At, Fault, Faults, Problem, Wrong};
 use crate::written::delivery::{self as written, Reference};
 use crate::written::read::at_resource;
 use crate::written::{Kind, Metadata, Resource, ResourceKey, Spec, WEFT_V1ALPHA1};
@@ -18,7 +19,8 @@ const MEANT_AMONG_MAX: usize = 1000;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Target {
     Address(Destination),
-    Sink(SinkName),
+    /// A Sink's address, or one that is written relative to it.
+    Sink(SinkName, Option<Relative>),
 }
 
 /// Reads an address or a reference that must be there, of a resource in `namespace`.
@@ -32,13 +34,13 @@ pub(crate) fn target(
         (Some(uri), None) => faults
             .take(at.key("uri"), Destination::parse(uri))
             .map(Target::Address),
-        (None, Some(reference)) => {
-            sink_name(reference, namespace, at.key("ref"), faults).map(Target::Sink)
-        }
-        (Some(_), Some(_)) => {
-            let cure = "write one of them: the address, or ref alone for the Sink's own";
-            faults.add(at.key("uri"), "stands beside ref", cure);
-            None
+        (uri, Some(reference)) => {
+            let sink = sink_name(reference, namespace, at.key("ref"), faults);
+            let relative = match uri {
+                Some(uri) => Some(faults.take(at.key("uri"), Relative::parse(uri))?),
+                None => None,
+            };
+            Some(Target::Sink(sink?, relative))
         }
         (None, None) => {
             faults.add(at, "has no uri", MISSING_ADDRESS);
@@ -156,6 +158,22 @@ pub(crate) fn missing<'a>(
             Kind::DeliveryPolicy => "PolicyDoesNotExist",
             _ => "SinkDoesNotExist",
         }
+    );
+    problem
+}
+
+/// That what a resource writes beside `ref` and the Sink's address make none together.
+pub(crate) fn not_joined(resource: &Resource, sink: &SinkName, wrong: Wrong) -> Problem {
+    let fault = Fault {
+        steps: Vec::new(),
+        found: String::new(),
+        cure: wrong.cure,
+    };
+    let mut problem = at_resource(resource, &fault);
+    problem.message = format!(
+        "the address that {} makes of the Sink {sink} {}",
+        resource.key(),
+        wrong.found
     );
     problem
 }

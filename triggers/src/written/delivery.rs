@@ -38,7 +38,7 @@ pub struct Delivery {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Destination {
-    /// An absolute `http://` address.
+    /// An absolute `http://` address; beside `ref` one relative to the Sink's (RFC 3986).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub uri: Option<String>,
     /// The resource that it is the address of: a Sink.

@@ -187,10 +187,10 @@ fn references() {
         expect![[r#"a.yaml:7:21  spec.subscriber.ref is "erp", it must be a map of fields"#]],
     );
     check(
-        &sends_to(&format!("{{uri: /in, ref: {{{REF}erp}}}}")),
-        expect![
-            "a.yaml:7:21  spec.subscriber.uri stands beside ref, write one of them: the address, or ref alone for the Sink's own"
-        ],
+        &sends_to(&format!("{{uri: http://erp/in, ref: {{{REF}erp}}}}")),
+        expect![[
+            r#"a.yaml:7:21  spec.subscriber.uri is "http://erp/in", beside ref write only what follows the Sink's address, such as /orders, or remove ref"#
+        ]],
     );
     check(
         &sends_to("{ref: {kind: Sink, nam: erp, apiVersion: weft.dev/v1alpha1}}"),
@@ -216,6 +216,35 @@ fn references() {
             "a.yaml:1:1  Trigger default/billing names the Sink ops/dead, which does not exist (SinkDoesNotExist), declare a Sink dead in the namespace ops"
         ],
     );
+}
+
+/// `uri` beside `ref` is relative to the Sink's address; the health is the Sink's, wherever below it.
+#[test]
+fn an_address_below_a_sinks() {
+    let below = |uri: &str| sends_to(&format!("{{ref: {{{REF}erp}}, uri: {uri}}}"));
+    let written = |sink_uri: &str, uri: &str| {
+        let mut catalog = Catalog::default();
+        let sink = sink("erp", &format!("uri: {sink_uri}"));
+        let text = format!("{sink}---\n{}", below(uri));
+        let change = catalog.reload(vec![file("a.yaml", &text)]);
+        assert_eq!(change.problems, vec![]);
+        told(&catalog).join("\n")
+    };
+    expect!["default/billing -> http://erp/orders?fast=1 by sink:default/erp, dead -> -, ready, paused false"].assert_eq(&written("http://erp/in/new?x=1", "../orders?fast=1"));
+    expect!["default/billing -> http://erp:8081/orders by sink:default/erp, dead -> -, ready, paused false"].assert_eq(&written("http://erp:8081", "/orders"));
+    let long = |n| format!("/{}", "x".repeat(n));
+    let parts = (long(5000), long(4000));
+    let told = written(&format!("http://erp{}", parts.0), &format!(".{}", parts.1));
+    assert!(
+        told.contains("ready"),
+        "only the last part is replaced: {told}"
+    );
+    expect![[r#"
+        a.yaml:7:1  the address that Trigger default/billing makes of the Sink default/erp is 9012 bytes long, it may have at most 8192
+        default/billing -> sink:default/erp by sink:default/erp, dead -> -, SubscriberDoesNotExist, paused true"#]].assert_eq(&written(
+        &format!("http://erp{}/", parts.0),
+        &format!(".{}", parts.1),
+    ));
 }
 
 /// Where each trigger sends to, by which key its health hangs, and why it isn't ready.
