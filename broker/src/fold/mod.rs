@@ -1,6 +1,6 @@
 //! The fold: what the log adds up to.
 //!
-//! A state machine: [`Fold::take`] takes in one record after the other, and what it holds then is
+//! A state machine: `Fold::take` takes in one record after the other, and what it holds then is
 //! what a start would find there: the resources in force, what is owed and parked, the dead
 //! letters and the books. The router goes on where routing stopped, with the resources that were
 //! in force there, so a restart matches only the events behind the last Routed record, by the
