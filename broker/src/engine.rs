@@ -14,6 +14,7 @@ use triggers::{Change, Resource};
 
 use crate::admission::Admission;
 use crate::books::by_cause;
+use crate::careful::Careful;
 use crate::dead_letters::DeadLetters;
 use crate::dedup::Dedup;
 use crate::fold::{self, OpenError};
@@ -23,6 +24,7 @@ use crate::lane::Tally;
 use crate::limits::Limits;
 use crate::log::{Log, Stopped};
 use crate::pausing::Pausing;
+use crate::poison;
 use crate::records::trigger_set::Kind;
 use crate::records::{FORWARD, MARK, Number, Outcome, VERSION};
 use crate::redrive;
@@ -89,6 +91,8 @@ pub struct Found {
     pub triggers: u64,
     /// Ranges of offsets that are lost to damage.
     pub lost: Vec<Range<Offset>>,
+    /// Deliveries that may have ended the process before, twice, and now go one at a time.
+    pub suspects: u64,
 }
 
 /// A running engine. Cheap to clone.
@@ -99,6 +103,7 @@ pub struct Engine {
     pub(crate) registrar: Arc<Registrar>,
     pub(crate) pausing: Arc<Pausing>,
     dead_letters: DeadLetters,
+    careful: Arc<Careful>,
     pub(crate) router: mpsc::Sender<ToRouter>,
     pub(crate) workers: Vec<mpsc::Sender<ToWorker>>,
     jobs: Jobs,
@@ -137,8 +142,21 @@ impl Engine {
         dedup.ask(folded.registry_then.dedup());
         let from = dedup.window_start(&journal, folded.routed_to, clock.wall());
         dedup.recall(&journal, from, folded.routed_to)?;
+        let now = clock.wall();
+        let in_the_air = match folded.suspicion.is_needed() {
+            true => poison::in_the_air(&folded, now),
+            false => Vec::new(),
+        };
+        let started = folded.suspicion.begin(
+            &in_the_air,
+            folded.routed_to..folded.end,
+            limits.quarantine_after,
+            journal.facts().group_bytes_max / 2,
+            now,
+        );
+        let careful = Arc::new(Careful::new(&started, limits.quarantine_after));
         let log = Log::new(journal, clock);
-        let found = found(&folded);
+        let found = found(&folded, &careful);
         let letters = Arc::new(Mutex::new(std::mem::take(&mut folded.letters)));
         // Nothing is, until the router runs.
         let (in_force, reached) = watch::channel(0);
@@ -166,7 +184,7 @@ impl Engine {
         let (router_asked, questions) = mpsc::channel(QUESTIONS_MAX);
         let workers = inboxes.into_iter().enumerate().map(|(index, inbox)| {
             let (log, limits, spans) = (log.clone(), limits.clone(), Arc::clone(&spans));
-            let peers = peers.clone();
+            let (peers, careful) = (peers.clone(), Arc::clone(&careful));
             let seed = seed.wrapping_add(index as u64);
             Worker::new(worker::Parts {
                 log,
@@ -175,6 +193,7 @@ impl Engine {
                 seed,
                 inbox,
                 peers,
+                careful,
             })
         });
         let workers = workers.collect();
@@ -192,6 +211,8 @@ impl Engine {
             pausing: Arc::clone(&pausing),
             replays: Arc::clone(&replays),
             dedup,
+            started,
+            careful: Arc::clone(&careful),
         };
         let router = Router::new(parts, folded);
         let jobs = Jobs::default();
@@ -208,6 +229,7 @@ impl Engine {
             registrar,
             pausing,
             dead_letters,
+            careful,
             router: router_asked,
             workers: peers,
             jobs,
@@ -348,6 +370,7 @@ impl Engine {
                         dead_letter_sink: sink,
                         lane: lanes.remove(&number).unwrap_or_default(),
                         dead_letters: letters.get(&number).copied().unwrap_or(0),
+                        suspects: self.careful.suspects_of(number) as u64,
                         paused: self.pausing.look(|book| {
                             PausedReport::of(book, number, trigger.subscriber.key().as_str())
                         }),
@@ -370,6 +393,7 @@ impl Engine {
             retired,
             log,
             dedup,
+            suspects: self.careful.suspects() as u64,
         }
     }
 
@@ -461,7 +485,7 @@ impl Engine {
     }
 }
 
-fn found(folded: &fold::Fold) -> Found {
+fn found(folded: &fold::Fold, careful: &Careful) -> Found {
     let kind = |kind: Kind| {
         folded
             .registry
@@ -476,6 +500,7 @@ fn found(folded: &fold::Fold) -> Found {
         brokers: kind(Kind::Broker) as u64,
         triggers: kind(Kind::Trigger) as u64,
         lost: folded.lost.clone(),
+        suspects: careful.suspects() as u64,
     }
 }
 

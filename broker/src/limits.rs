@@ -30,13 +30,14 @@ pub struct Limits {
     /// How long a trigger or broker whose file vanished stays in force (DESIGN §3). Then what
     /// is owed to it is cancelled.
     pub detached_for: std::time::Duration,
-    /// Unclean exits with the same deliveries under way after which they go one at a time
-    /// (GUARANTEES 19). 0: never.
-    pub quarantine_after: u32,
     /// Events that deduplication remembers, of all brokers together (GUARANTEES 2). Beyond, the
     /// oldest of the broker with the most are forgotten, and counted: they are delivered if they
     /// come again.
     pub dedup_entries_max: u32,
+    /// After so many ends of the process in a row that weren't in order, with no delivery landed
+    /// between them, what may have been in the air goes one at a time; what ends the process so
+    /// often alone is set aside (GUARANTEES 19, `broker/src/poison.rs`). 0: never.
+    pub quarantine_after: u32,
 }
 
 impl Default for Limits {
@@ -51,8 +52,8 @@ impl Default for Limits {
             blocked_keys_max: 100_000,
             hops_max: 32,
             detached_for: std::time::Duration::from_secs(600),
-            quarantine_after: 2,
             dedup_entries_max: 1_000_000,
+            quarantine_after: 2,
         }
     }
 }

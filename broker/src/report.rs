@@ -36,6 +36,8 @@ pub struct Report {
     pub log: LogReport,
     /// What deduplication remembers.
     pub dedup: DedupReport,
+    /// Deliveries that may have ended the process before, and go one at a time.
+    pub suspects: u64,
 }
 
 /// One broker.
@@ -84,6 +86,9 @@ pub struct TriggerReport {
     pub dead_letters: u64,
     /// Who keeps it from sending, if anybody does.
     pub paused: Option<PausedReport>,
+    /// Deliveries of it, forwarded ones too, that may have ended the process before, and go one at
+    /// a time.
+    pub suspects: u64,
 }
 
 /// A pause that lasts.

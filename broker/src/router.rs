@@ -7,6 +7,7 @@
 
 pub(crate) mod again;
 mod lanes;
+mod one_by_one;
 mod reclaim;
 mod replays;
 
@@ -26,18 +27,23 @@ use self::lanes::Placed;
 use crate::Fault;
 use crate::admission::Admission;
 use crate::books::Books;
+use crate::careful::Careful;
 use crate::dead_letters::Letters;
 use crate::dedup::{Dedup, DedupReport};
 use crate::fold::{Fold, ParkedThen};
+use crate::guarded::guarded;
 use crate::holds::Holds;
 use crate::lane::Delivery;
 use crate::log::Log;
 use crate::pausing::Pausing;
 use crate::records::dead::Dead;
+use crate::records::parked::Parked;
 use crate::records::redriven::Redriven;
 use crate::records::routed::Routed;
+use crate::records::started::Started;
 use crate::records::{
-    DEAD, EVENT, FORWARD, Number, REDRIVEN, SETTLED, TRIGGER_SET, envelope, settled, trigger_set,
+    DEAD, EVENT, FORWARD, Number, PARKED, REDRIVEN, SETTLED, TRIGGER_SET, envelope, settled,
+    trigger_set,
 };
 use crate::registrar::Registrar;
 use crate::registry::Registry;
@@ -120,6 +126,9 @@ pub struct Router {
     backlog: HashMap<Number, LaneState>,
     /// Events stored since start, by broker.
     stored: HashMap<Number, u64>,
+    /// What this start writes down, until it has.
+    started: Option<Started>,
+    careful: Arc<Careful>,
     dedup: Dedup,
     /// Of those stored, how many had been seen.
     deduplicated: HashMap<Number, u64>,
@@ -147,6 +156,8 @@ pub(crate) struct Parts {
     pub(crate) pausing: Arc<Pausing>,
     pub(crate) replays: Arc<Replays>,
     pub(crate) dedup: Dedup,
+    pub(crate) started: Started,
+    pub(crate) careful: Arc<Careful>,
 }
 
 impl Router {
@@ -164,6 +175,8 @@ impl Router {
             pausing,
             replays,
             dedup,
+            started,
+            careful,
         } = parts;
         let mut holds = Holds::default();
         let owed = folded
@@ -235,6 +248,8 @@ impl Router {
             seen: folded.seen,
             backlog,
             stored: HashMap::new(),
+            started: Some(started),
+            careful,
             dedup,
             deduplicated: HashMap::new(),
             matching: Vec::new(),
@@ -250,7 +265,9 @@ impl Router {
     ///
     /// [`Fault`]: nothing can be matched any more, so the node must end.
     pub async fn run(mut self) -> Result<(), Fault> {
+        self.write_start().await?;
         self.take_over(HashSet::new()).await?;
+        self.careful.only(|number| self.lanes.contains_key(&number));
         self.pausing
             .note_found()
             .await
@@ -294,6 +311,16 @@ impl Router {
         }
     }
 
+    /// Writes this start down, before the first attempt is made.
+    async fn write_start(&mut self) -> Result<(), Fault> {
+        if let Some(started) = self.started.take() {
+            let noted = self.log.note([started.record()]).await;
+            noted.map_err(|_| Fault::LogStopped)?;
+            self.log.flush().await.map_err(|_| Fault::LogStopped)?;
+        }
+        Ok(())
+    }
+
     /// Reads and routes what is durable, at most [`BATCH_BYTES`] of it.
     async fn route_batch(&mut self) -> Result<(), Fault> {
         let reading = match self.log.journal().read(self.next, BATCH_BYTES) {
@@ -319,6 +346,10 @@ impl Router {
                 SETTLED if live => self.settle(stored)?,
                 REDRIVEN if live => self.mark(&Redriven::read(stored).map_err(Fault::Malformed)?),
                 DEAD if live => self.bury(stored)?,
+                PARKED if live && self.careful.is_on() => {
+                    let parked = Parked::read(stored).map_err(Fault::Malformed)?;
+                    self.careful.landed((parked.number, parked.offset));
+                }
                 _ => {}
             }
             self.next = Offset(stored.offset.0 + 1);
@@ -345,6 +376,11 @@ impl Router {
                 .note([record])
                 .await
                 .map_err(|_| Fault::LogStopped)?;
+            // What was stored before a crash and is matched again must be known to be owed if it
+            // is what ends the process.
+            if self.careful.is_hurried() && self.routed_from <= self.folded_to {
+                self.log.flush().await.map_err(|_| Fault::LogStopped)?;
+            }
         }
         for (worker, owed) in self.workers.iter().zip(&mut self.outgoing) {
             if !owed.is_empty() {
@@ -376,7 +412,10 @@ impl Router {
             return;
         }
         if let Some(&Some(broker)) = self.brokers.get(&stored.tag) {
-            self.index.matching_of(broker, &event, &mut self.matching);
+            let (index, matching) = (&self.index, &mut self.matching);
+            if let Err(why) = guarded(|| index.matching_of(broker, &event, matching)) {
+                self.match_one_by_one(stored, &event, &why);
+            }
         }
         if !self.seen.is_empty() {
             let seen = &self.seen;
@@ -409,7 +448,9 @@ impl Router {
 
     fn settle(&mut self, stored: &Stored) -> Result<(), Fault> {
         let (books, holds, again) = (&mut self.books, &mut self.holds, &mut self.again);
+        let careful = &self.careful;
         settled::read(stored, |settlement| {
+            careful.landed((settlement.number, settlement.offset));
             books.ended(settlement.number, settlement.outcome);
             again.end(settlement.number, settlement.offset, settlement.outcome);
             if settlement.number & FORWARD == 0 {
@@ -425,6 +466,7 @@ impl Router {
         let outcome = crate::records::Outcome::Dead(dead.cause);
         self.books.ended(dead.number, outcome);
         self.again.end(dead.number, dead.offset, outcome);
+        self.careful.landed((dead.number, dead.offset));
         self.letters
             .lock()
             .unwrap_or_else(PoisonError::into_inner)

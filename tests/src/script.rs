@@ -23,6 +23,8 @@ pub(crate) enum What {
     Refuse,
     /// The connection breaks.
     Reset,
+    /// A bug of ours: the sink panics.
+    Panic,
 }
 
 /// One line of a script.
@@ -73,6 +75,11 @@ pub fn replies_with(status: u16, ty: &str) -> Script {
 /// Answers 200 with a body that claims to be an event and isn't.
 pub fn garbles() -> Script {
     Script::of(What::Garbled)
+}
+
+/// The sink panics, as a bug of ours would have it.
+pub fn panics() -> Script {
+    Script::of(What::Panic)
 }
 
 /// Answers 200 after this long.

@@ -86,6 +86,12 @@ struct Shared {
     replied: BTreeSet<Key>,
     /// Set while the engine is being killed: what is cut off then is no answer.
     killed: bool,
+    /// Deliveries that end the process when they are sent: whose, and the event's `id`.
+    deadly: BTreeSet<(String, String)>,
+    /// How long after that.
+    deadly_after: Duration,
+    /// Such a one was sent.
+    struck: bool,
 }
 
 impl Sinks {
@@ -101,6 +107,9 @@ impl Sinks {
             in_flight_most: BTreeMap::new(),
             replied: BTreeSet::new(),
             killed: false,
+            deadly: BTreeSet::new(),
+            deadly_after: Duration::ZERO,
+            struck: false,
         };
         Sinks {
             shared: Rc::new(RefCell::new(shared)),
@@ -123,6 +132,18 @@ impl Sinks {
         shared
             .counts
             .retain(|(sink, _, key), _| sink != name || key.1 != id);
+    }
+
+    /// This delivery ends the process, so long after it was sent: see [`crate::World::until_struck`].
+    pub fn deadly(&self, whose: &str, id: &str, after: Duration) {
+        let mut shared = self.shared.borrow_mut();
+        shared.deadly.insert((whose.to_owned(), id.to_owned()));
+        shared.deadly_after = after;
+    }
+
+    /// Whether a deadly delivery has been sent since this was asked.
+    pub(crate) fn struck(&self) -> bool {
+        std::mem::take(&mut self.shared.borrow_mut().struck)
     }
 
     /// All calls so far, in the order in which they came.
@@ -214,6 +235,20 @@ impl Sinks {
         (flight, line)
     }
 
+    /// Ends the process, if this is what does, and never comes back.
+    async fn strike(&self, whose: &str, id: &str) {
+        let after = {
+            let shared = self.shared.borrow();
+            let deadly = shared.deadly.contains(&(whose.to_owned(), id.to_owned()));
+            deadly.then_some(shared.deadly_after)
+        };
+        if let Some(after) = after {
+            tokio::time::sleep(after).await;
+            self.shared.borrow_mut().struck = true;
+            std::future::pending::<()>().await;
+        }
+    }
+
     fn answer(&self, mut line: Line, key: &Key) -> (Attempted, String) {
         if line.numbered {
             line.body = [self.count().to_string().as_bytes(), &line.body[..]]
@@ -272,6 +307,7 @@ impl Sinks {
                 let answer = Answer::Unreachable("connection reset by peer".to_owned());
                 say(answer, Bytes::new(), "reset".to_owned())
             }
+            What::Panic => panic!("a bug, as a test wants it"),
             What::Hang => unreachable!("a function that hangs never comes to an answer"),
         }
     }
@@ -336,6 +372,7 @@ impl Sink for Sinks {
             let (flight, line) = sinks.begin(&request);
             let event = request.event.as_ref();
             let key = (event.source().to_owned(), event.id().to_owned());
+            sinks.strike(&whose(&request), &key.1).await;
             if !line.wait.is_zero() {
                 tokio::time::sleep(line.wait).await;
             }

@@ -39,6 +39,9 @@ const SETTLES_WITHIN: Duration = Duration::from_secs(26 * 60 * 60);
 const LOOK_FIRST: Duration = Duration::from_millis(20);
 const LOOK_LAST: Duration = Duration::from_secs(20);
 
+/// How soon after a deadly delivery the power fails, at the latest.
+const STRIKES_WITHIN: Duration = Duration::from_micros(100);
+
 /// How long a drain waits for what is in the air (GUARANTEES 22).
 const GRACE: Duration = Duration::from_secs(25);
 
@@ -502,6 +505,20 @@ impl World {
     pub fn lose_power(&mut self, rule: CrashRule, seed: u64) {
         self.disk = self.disk.crash(rule, seed);
         self.kill();
+    }
+
+    /// Waits for a deadly delivery ([`Sinks::deadly`]) to be sent, loses power in that moment, and
+    /// starts again. `false` when none is within this time.
+    pub async fn until_struck(&mut self, within: Duration, rule: CrashRule, seed: u64) -> bool {
+        let until = Instant::now() + within;
+        while !self.sinks.struck() {
+            if until <= Instant::now() {
+                return false;
+            }
+            self.advance(STRIKES_WITHIN).await;
+        }
+        self.crash(rule, seed).await;
+        true
     }
 
     /// Starts again what lost power or was stopped.

@@ -20,16 +20,20 @@ use crate::books::Books;
 use crate::dead_letters::Letters;
 use crate::keys::Key;
 use crate::pauses::PauseBook;
+use crate::poison::Suspicion;
 use crate::records::attempt::Attempt;
 use crate::records::dead::Dead;
 use crate::records::held::Held;
+use crate::records::intent::Intent;
 use crate::records::parked::Parked;
 use crate::records::redriven::{Action, Redriven};
 use crate::records::replayed::Replayed;
+use crate::records::started::Started;
 use crate::records::trigger_set::Part;
 use crate::records::{
     self, DEAD, EVENT, FORWARD, HELD, INTENT, MARK, Malformed, Number, Outcome, PARKED, PAUSED,
-    REDRIVEN, REJECTED, REPLAYED, ROUTED, SETTLED, TRIGGER_SET, paused, settled, trigger_set,
+    REDRIVEN, REJECTED, REPLAYED, ROUTED, SETTLED, STARTED, TRIGGER_SET, paused, settled,
+    trigger_set,
 };
 use crate::registry::{Registry, Unreadable};
 use crate::replay::ReplayBook;
@@ -89,6 +93,8 @@ pub(crate) struct Fold {
     pub(crate) end: Offset,
     /// Ranges of offsets that are lost to damage.
     pub(crate) lost: Vec<Range<Offset>>,
+    /// How the process ended before, and what may have ended it.
+    pub(crate) suspicion: Suspicion,
     parts_ahead: VecDeque<(Offset, Part)>,
     gap: bool,
 }
@@ -135,6 +141,7 @@ impl Fold {
             seen: HashSet::new(),
             end: start,
             lost: Vec::new(),
+            suspicion: Suspicion::default(),
             parts_ahead: VecDeque::new(),
             gap: false,
         }
@@ -164,8 +171,15 @@ impl Fold {
         if stored.version != records::VERSION {
             return Err(unknown(stored));
         }
+        self.suspicion.live();
         match stored.kind {
-            EVENT | MARK => {}
+            EVENT => {}
+            MARK => self.suspicion.stop(),
+            INTENT => {
+                let intent = Intent::read(stored)?;
+                self.suspicion.intend((intent.number, intent.offset));
+            }
+            STARTED => self.suspicion.start(Started::read(stored)?),
             ROUTED => self.take_routed(stored)?,
             SETTLED => settled::read(stored, |settlement| {
                 self.end(settlement.number, settlement.offset, settlement.outcome);
@@ -180,7 +194,7 @@ impl Fold {
             }
             REPLAYED => self.take_replayed(&Replayed::read(stored)?),
             REDRIVEN => self.take_redriven(&Redriven::read(stored)?),
-            REJECTED | INTENT => return Err(unknown(stored)),
+            REJECTED => return Err(unknown(stored)),
             _ => return Err(unknown(stored)),
         }
         Ok(())
@@ -220,6 +234,7 @@ impl Fold {
     fn end(&mut self, number: Number, offset: Offset, outcome: Outcome) -> bool {
         self.parked.remove(&(number, offset));
         self.again.remove(&(number, offset));
+        self.suspicion.land((number, offset));
         if self.owed.end(number, offset) {
             self.books.ended(number, outcome);
             return true;
@@ -231,6 +246,7 @@ impl Fold {
     }
 
     fn take_parked(&mut self, parked: Parked) {
+        self.suspicion.land((parked.number, parked.offset));
         let then = self
             .parked
             .entry((parked.number, parked.offset))
@@ -325,6 +341,7 @@ impl Fold {
             self.blocked.retain(|(whose, _), _| *whose != number);
             for number in [number, number | FORWARD] {
                 self.owed.remove(number);
+                self.suspicion.forget(number);
                 self.parked.retain(|(whose, _), _| *whose != number);
                 self.again.retain(|(whose, _), _| *whose != number);
             }

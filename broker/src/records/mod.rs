@@ -9,12 +9,14 @@ pub mod attempt;
 pub mod dead;
 pub mod envelope;
 pub mod held;
+pub mod intent;
 pub mod parked;
 pub mod paused;
 pub mod redriven;
 pub mod replayed;
 pub mod routed;
 pub mod settled;
+pub mod started;
 pub mod trigger_set;
 pub mod wire;
 
@@ -41,7 +43,7 @@ pub const REDRIVEN: u8 = 7;
 pub const TRIGGER_SET: u8 = 8;
 /// Reserved: a source's record that couldn't be read as an event.
 pub const REJECTED: u8 = 9;
-/// Reserved: the delivery that is about to be tried, while poison is suspected.
+/// The delivery that is about to be tried, while poison is suspected.
 pub const INTENT: u8 = 10;
 /// A clean stop.
 pub const MARK: u8 = 11;
@@ -49,7 +51,7 @@ pub const MARK: u8 = 11;
 pub const REPLAYED: u8 = 12;
 /// Whether a trigger or destination is paused, and when it was.
 pub const PAUSED: u8 = 13;
-/// Reserved: a start of the process, and how the one before ended.
+/// A start of the process, and how the one before ended.
 pub const STARTED: u8 = 14;
 
 /// The version of every body layout of this release.

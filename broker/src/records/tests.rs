@@ -9,12 +9,14 @@ use super::attempt::{Attempt, Verdict};
 use super::dead::Dead;
 use super::envelope::{Context, Envelope};
 use super::held::Held;
+use super::intent::Intent;
 use super::parked::Parked;
 use super::paused;
 use super::redriven::{Action, Redriven};
 use super::replayed::{Replayed, Spec};
 use super::routed::{self, Routed};
 use super::settled::{self, Settled, Settlement};
+use super::started::{Before, Started};
 use super::trigger_set::{self, Kind, Op};
 use super::{Cause, Outcome, Why, envelope};
 use crate::pauses::{Span, Standing, What};
@@ -143,6 +145,32 @@ proptest! {
     }
 
     #[test]
+    fn intent(number: u32, offset: u64, attempt: u32) {
+        let intent = Intent { number, offset: Offset(offset), attempt };
+        prop_assert_eq!(Intent::read(&stored(&intent.record())), Ok(intent));
+    }
+
+    #[test]
+    fn started(
+        at: u64,
+        before in prop::sample::select(vec![Before::Nothing, Before::InOrder, Before::NotInOrder]),
+        ends: u32,
+        (from, length) in (0u64..1 << 62, 0u64..1 << 62),
+        accused: Vec<((u32, u64), u32)>,
+        suspects in prop::collection::btree_set(any::<(u32, u64)>(), 0..50),
+    ) {
+        let started = Started {
+            at: WallTime(at),
+            before,
+            ends,
+            unrouted: Offset(from)..Offset(from + length),
+            accused: accused.into_iter().map(|((n, at), times)| ((n, Offset(at)), times)).collect(),
+            suspects: suspects.into_iter().map(|(n, at)| (n, Offset(at))).collect(),
+        };
+        prop_assert_eq!(Started::read(&stored(&started.record())), Ok(started));
+    }
+
+    #[test]
     fn dead(number: u32, offset: u64, forwarded: bool, attempts in attempts(), reply: bool) {
         let dead = Dead {
             number,
@@ -252,6 +280,8 @@ proptest! {
         drop(trigger_set::read(&record));
         drop(paused::read(&record));
         drop(Replayed::read(&record));
+        drop(Intent::read(&record));
+        drop(Started::read(&record));
     }
 }
 

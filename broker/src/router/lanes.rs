@@ -1,7 +1,7 @@
 //! Lanes as the router places them: one for each trigger in force, one more for its dead letter
 //! sink, each with the worker that owns its destination.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::sync::Arc;
 
@@ -61,7 +61,7 @@ impl Router {
                 .iter()
                 .filter_map(|(name, number)| Some((*number, lowered.brokers.get(name)?.dedup?))),
         );
-        let mut wanted = HashMap::new();
+        let mut wanted = BTreeMap::new();
         let mut filters = Vec::new();
         for entry in self
             .registry
@@ -102,7 +102,7 @@ impl Router {
     /// Ends lanes whose trigger was deleted, or that no longer forward anywhere.
     async fn retire(
         &mut self,
-        wanted: &HashMap<Number, Arc<LaneFacts>>,
+        wanted: &BTreeMap<Number, Arc<LaneFacts>>,
         deleted: &HashSet<Number>,
     ) -> Result<(), Fault> {
         let ended: Vec<Number> = self
@@ -115,6 +115,7 @@ impl Router {
             let Some(placed) = self.lanes.remove(&number) else {
                 continue;
             };
+            self.careful.forget(number);
             let (to, outstanding) = oneshot::channel();
             self.tell(
                 placed.worker,

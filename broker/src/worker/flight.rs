@@ -1,9 +1,11 @@
 //! Sending one delivery: its event is read, made a request, and put in the air.
 
+use std::panic::AssertUnwindSafe;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::FutureExt;
 use journal::{Offset, WallTime};
 use tokio::time::Instant;
 
@@ -11,6 +13,7 @@ use super::AtWork;
 use crate::answer::{Answer, Attempted};
 use crate::dead_letters;
 use crate::destination::{Flown, Wish};
+use crate::guarded::{self, guarded};
 use crate::keys::Claim;
 use crate::lane::{Delivery, Expires, LaneFacts};
 use crate::records::attempt::{Attempt, Verdict};
@@ -26,6 +29,8 @@ pub(crate) enum Landing {
     Answered(Box<Answered>),
     /// A reply and its settlement were stored, or never can be.
     Stored(Box<super::landing::Stored>),
+    /// An intent is durable, or never can be.
+    Intended(Box<super::trial::Intended>),
     /// An answer went after its lane, to another worker.
     Forwarded,
 }
@@ -116,13 +121,15 @@ impl AtWork {
         };
         let facts = Arc::clone(&lane.facts);
         let destination = lane.destination;
-        let load = match self.load(&facts, &delivery) {
+        let load = guarded(|| self.load(&facts, &delivery)).and_then(|load| load);
+        let load = match load {
             Ok(load) => load,
             Err(why) => return self.bury_unreadable(&facts, delivery, &why),
         };
         match self.claim(slot, delivery.offset, &load.envelope.event.as_ref()) {
             Claim::Go => {}
             Claim::Held => {
+                self.careful.stayed((facts.number, delivery.offset));
                 if let Some(lane) = &mut self.lanes[slot as usize] {
                     lane.hold_again(&delivery);
                 }
@@ -187,12 +194,21 @@ impl AtWork {
             forwarded: load.context.forwarded,
             timeout,
         };
-        let sending = sink.send(request);
+        let sink = Rc::clone(sink);
+        let sending = AssertUnwindSafe(async move { sink.send(request).await }).catch_unwind();
         let number = facts.number;
         self.flights.push(Box::pin(async move {
             let began = Instant::now();
             let attempted = match tokio::time::timeout(timeout, sending).await {
-                Ok(attempted) => attempted,
+                Ok(Ok(attempted)) => attempted,
+                Ok(Err(panic)) => {
+                    let why = guarded::message(&*panic);
+                    tracing::error!(
+                        why,
+                        "a panic while an event was sent; its attempt has failed"
+                    );
+                    Answer::Unreachable(format!("weft panicked while sending it: {why}")).into()
+                }
                 Err(_) => Answer::TimedOut.into(),
             };
             let latency = began.elapsed();

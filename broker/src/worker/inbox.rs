@@ -404,6 +404,7 @@ impl AtWork {
         }
         if lane.queued {
             self.ready.retain(|ready| *ready != slot);
+            self.ask_no_more(slot);
         }
         self.leave_destination(lane.destination, slot);
         self.free_slots.push(slot);

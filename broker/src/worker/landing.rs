@@ -43,6 +43,7 @@ impl AtWork {
                 let delivery = (stored.number, stored.delivery.offset);
                 self.storing.retain(|storing| *storing != delivery);
             }
+            Landing::Intended(intended) => self.airborne.land(intended.airborne),
             Landing::Forwarded => {}
         }
         self.go_on(landing)
@@ -54,6 +55,7 @@ impl AtWork {
         let number = match &landing {
             Landing::Answered(answered) => answered.number,
             Landing::Stored(stored) => stored.number,
+            Landing::Intended(intended) => intended.number,
             Landing::Forwarded => return Ok(()),
         };
         if let Some(early) = self.arriving.get_mut(&number) {
@@ -67,6 +69,7 @@ impl AtWork {
         match landing {
             Landing::Answered(answered) => self.answered(*answered),
             Landing::Stored(stored) => self.stored(*stored)?,
+            Landing::Intended(intended) => self.intended(*intended)?,
             Landing::Forwarded => {}
         }
         Ok(())
@@ -171,7 +174,8 @@ impl AtWork {
                     due,
                     failed: record.clone(),
                 };
-                if !self.log.is_short() {
+                // A careful node waits for what comes of a suspect.
+                if !self.log.is_short() || self.careful.is_on() {
                     self.note(parked.record());
                 }
                 delivery.history.get_or_insert_default().push(record);
@@ -181,6 +185,8 @@ impl AtWork {
             Next::AgainAfter(wait) => {
                 // No attempt is burnt and nothing is written: after a restart it is made again.
                 self.lane_declined(slot);
+                // It came down, and the process lives.
+                self.careful.landed((number, delivery.offset));
                 delivery.nacks += 1;
                 self.park(slot, delivery, wait);
             }

@@ -14,6 +14,7 @@ mod landing;
 mod order;
 mod still_owed;
 mod timers;
+mod trial;
 mod waiting;
 
 use std::collections::{HashMap, VecDeque};
@@ -24,7 +25,7 @@ use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
 use journal::{Offset, Reader, Record, WallTime};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 pub(crate) use self::dropping::Whose;
@@ -33,7 +34,9 @@ pub(crate) use self::inbox::{LaneState, ToWorker};
 use self::alarms::Alarms;
 use self::flight::{Airborne, Landing};
 use self::timers::Timers;
+use self::trial::HURRIED_NOTES;
 use crate::Fault;
+use crate::careful::Careful;
 use crate::destination::Destination;
 use crate::lane::{Delivery, Lane, Tally, Turn};
 use crate::limits::Limits;
@@ -111,6 +114,11 @@ pub(crate) struct AtWork {
     notes_bytes: usize,
     /// Answers that wait until what was written down before them is noted.
     once_noted: Vec<Box<dyn FnOnce()>>,
+    pub(crate) careful: Arc<Careful>,
+    turns: watch::Receiver<u64>,
+    /// Lanes whose next delivery waits for a turn of the careful node.
+    suspended: Vec<u32>,
+    hurried_notes: u32,
     /// What lanes counted that are no more, so that totals never go back.
     retired: Tally,
     draining: Option<tokio::sync::oneshot::Sender<()>>,
@@ -124,6 +132,7 @@ pub(crate) struct Parts {
     pub(crate) seed: u64,
     pub(crate) inbox: mpsc::Receiver<ToWorker>,
     pub(crate) peers: Vec<mpsc::Sender<ToWorker>>,
+    pub(crate) careful: Arc<Careful>,
 }
 
 impl AtWork {
@@ -135,7 +144,9 @@ impl AtWork {
             seed,
             inbox,
             peers,
+            careful,
         } = parts;
+        let hurried_notes = u32::from(careful.is_hurried()) * HURRIED_NOTES;
         Self {
             reader: log.journal().reader(),
             log,
@@ -165,6 +176,10 @@ impl AtWork {
             notes: Vec::new(),
             notes_bytes: 0,
             once_noted: Vec::new(),
+            turns: careful.turns(),
+            careful,
+            suspended: Vec::new(),
+            hurried_notes,
             retired: Tally::default(),
             draining: None,
         }
@@ -212,6 +227,10 @@ impl AtWork {
                 None => return Ok(false),
             },
             () = timer => {}
+            // The sender lives as long as this worker does.
+            _ = self.turns.changed(), if !self.suspended.is_empty() => {
+                self.ask_again();
+            }
         }
         Ok(true)
     }
@@ -290,6 +309,9 @@ impl AtWork {
             let Some(delivery) = self.take(slot) else {
                 break;
             };
+            let Some(delivery) = self.leave(slot, delivery) else {
+                break;
+            };
             let before = self.bytes_in_flight;
             self.send(slot, delivery, wish, sink);
             let sent = self.bytes_in_flight.saturating_sub(before);
@@ -366,6 +388,7 @@ impl AtWork {
             self.notes_bytes = 0;
             let notes = std::mem::take(&mut self.notes);
             self.log.note(notes).await.map_err(|_| Fault::LogStopped)?;
+            self.hurry().await?;
         }
         self.once_noted.drain(..).for_each(|answer| answer());
         Ok(())

@@ -18,6 +18,7 @@ mod ordering;
 mod outcomes;
 mod patience;
 mod pause;
+mod poison;
 mod policies;
 mod pushback;
 mod redrive;

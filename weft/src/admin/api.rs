@@ -59,6 +59,7 @@ pub(crate) async fn status(Shared(state): Shared<State>) -> Answer<Status> {
         brokers: report.brokers.len(),
         triggers: report.triggers.len(),
         dead_letters: admin.engine.dead_letters().count() as u64,
+        suspects: report.suspects,
         log: LogView {
             id: format!("{:016x}", facts.log_id),
             start: report.log.start.0,

@@ -71,6 +71,7 @@ pub(super) fn trigger_view(report: &TriggerReport, now: WallTime) -> TriggerView
             by: if paused.annotation { "YAML" } else { "command" }.into(),
             destination: paused.destination.as_deref().map(str::to_owned),
         }),
+        suspects: report.suspects,
     }
 }
 

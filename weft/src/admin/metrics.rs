@@ -240,7 +240,14 @@ impl Scrape {
             "Events stored, replies included",
             brokers,
         )?;
-        self.dedup(encoder)
+        self.dedup(encoder)?;
+        let help = "Deliveries that may have ended the process before, and go one at a time";
+        gauge(
+            encoder,
+            "weft_poison_suspects",
+            help,
+            self.report.suspects as f64,
+        )
     }
 
     fn dedup(&self, encoder: &mut Encoder<'_>) -> fmt::Result {

@@ -33,6 +33,8 @@ pub(crate) struct Status {
     pub(crate) brokers: usize,
     pub(crate) triggers: usize,
     pub(crate) dead_letters: u64,
+    /// Deliveries that may have ended the process before, and go one at a time.
+    pub(crate) suspects: u64,
     pub(crate) log: LogView,
     pub(crate) books: BookView,
     /// What is wrong in the YAML now.
@@ -108,6 +110,8 @@ pub(crate) struct TriggerView {
     pub(crate) replies: u64,
     pub(crate) replies_ignored: u64,
     pub(crate) dead_letters: u64,
+    /// Deliveries that may have ended the process before, and go one at a time.
+    pub(crate) suspects: u64,
     /// Absent when it sends.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub(crate) paused: Option<PausedState>,

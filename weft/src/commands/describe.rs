@@ -5,7 +5,7 @@ use crate::cli::{DescribeArgs, Kind};
 use crate::commands::api::ask;
 use crate::commands::get::{books, fields, state};
 use crate::exit::Failure;
-use crate::table::{count, span};
+use crate::table::{count, many, span};
 
 /// Shows what was asked for.
 pub(crate) fn run(args: &DescribeArgs) -> Result<(), Failure> {
@@ -141,6 +141,11 @@ fn trigger(detail: &TriggerDetail) -> String {
             count(view.replies_ignored)
         ),
     ));
+    if view.suspects > 0 {
+        let goes = many(view.suspects, "suspect goes", "suspects go");
+        let why = "each may have ended the process before";
+        rows.push(("Careful", format!("{goes} one at a time: {why}")));
+    }
     if view.dead_letters > 0 {
         let name = format!("{}/{}", view.namespace, view.name);
         rows.push((

@@ -5,7 +5,7 @@ use crate::cli::{GetArgs, What};
 use crate::commands::api::ask;
 use crate::exit::Failure;
 use crate::table::Align::{Left, Right};
-use crate::table::{Table, count, size, span};
+use crate::table::{Table, count, many, size, span};
 
 /// Lists what was asked for.
 pub(crate) fn run(args: &GetArgs) -> Result<(), Failure> {
@@ -198,6 +198,10 @@ fn status(status: &Status) -> String {
         ("books", books(&status.books)),
         ("dead letters", count(status.dead_letters)),
     ];
+    if status.suspects > 0 {
+        let goes = many(status.suspects, "suspect goes", "suspects go");
+        rows.push(("careful", format!("{goes} one at a time")));
+    }
     if let Some(free) = log.disk_free {
         rows.push(("disk free", size(free)));
     }
@@ -287,6 +291,7 @@ pub(crate) mod tests {
             replies_ignored: 3,
             dead_letters: 3,
             paused: None,
+            suspects: 0,
         }
     }
 

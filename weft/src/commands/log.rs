@@ -5,12 +5,14 @@ use std::path::{Path, PathBuf};
 use broker::records::dead::Dead;
 use broker::records::envelope::Envelope;
 use broker::records::held::Held;
+use broker::records::intent::Intent;
 use broker::records::parked::Parked;
 use broker::records::redriven::{Action, Redriven};
+use broker::records::started::{Before, Started, Which};
 use broker::records::trigger_set::{self, Op};
 use broker::records::{
-    self, DEAD, EVENT, FORWARD, HELD, INTENT, MARK, Malformed, PARKED, REDRIVEN, REJECTED, ROUTED,
-    SETTLED, TRIGGER_SET, routed, settled,
+    self, DEAD, EVENT, FORWARD, HELD, INTENT, MARK, Malformed, PARKED, PAUSED, REDRIVEN, REJECTED,
+    REPLAYED, ROUTED, SETTLED, STARTED, TRIGGER_SET, routed, settled,
 };
 use journal::{Offset, OpenError, Stored, Verified};
 use serde_json::{Value, json};
@@ -27,7 +29,7 @@ use crate::table::Align::{Left, Right};
 use crate::table::{Table, count, size};
 
 /// Names of the kinds, as commands and `docs/format.md` have them.
-const KINDS: [(u8, &str); 11] = [
+const KINDS: [(u8, &str); 14] = [
     (EVENT, "event"),
     (ROUTED, "routed"),
     (SETTLED, "settled"),
@@ -39,6 +41,9 @@ const KINDS: [(u8, &str); 11] = [
     (REJECTED, "rejected"),
     (INTENT, "intent"),
     (MARK, "mark"),
+    (REPLAYED, "replayed"),
+    (PAUSED, "paused"),
+    (STARTED, "started"),
 ];
 
 /// Verifies, or prints records.
@@ -333,6 +338,33 @@ fn body(stored: &Stored) -> Result<Value, Malformed> {
                 "last": part.last,
                 "snapshot": part.snapshot,
                 "changes": part.ops.iter().map(op).collect::<Vec<_>>(),
+            })
+        }
+        INTENT => {
+            let intent = Intent::read(stored)?;
+            json!({
+                "trigger": intent.number & !FORWARD,
+                "forward": intent.number & FORWARD != 0,
+                "offset": intent.offset.0,
+                "attempt": intent.attempt,
+            })
+        }
+        STARTED => {
+            let started = Started::read(stored)?;
+            let which = |(number, offset): &Which| {
+                let forward = number & FORWARD != 0;
+                json!({"trigger": number & !FORWARD, "forward": forward, "offset": offset.0})
+            };
+            json!({
+                "at": rfc3339(started.at),
+                "before": match started.before {
+                    Before::Nothing => "nothing",
+                    Before::InOrder => "in order",
+                    Before::NotInOrder => "not in order",
+                },
+                "ends": started.ends,
+                "accused": started.accused.iter().map(|(one, times)| json!({"delivery": which(one), "times": times})).collect::<Vec<_>>(),
+                "suspects": started.suspects.iter().map(which).collect::<Vec<_>>(),
             })
         }
         MARK => {

@@ -93,6 +93,12 @@ impl Banner<'_> {
             held.push(many(found.dead_letters, "dead letter", "dead letters"));
         }
         lines.push(held.join(", "));
+        if found.suspects > 0 {
+            lines.push(format!(
+                "CAREFUL: the process ended repeatedly with the same deliveries under way; {} one at a time",
+                many(found.suspects, "suspect goes", "suspects go")
+            ));
+        }
         if let Some(torn) = &recovered.torn {
             lines.push(format!(
                 "the last frame was torn or lost: {} records, none of them acknowledged if it was the crash",
@@ -339,6 +345,7 @@ spec:
                 cause: Cause::Body,
             });
             (found.owed, found.parked, found.dead_letters) = (1_200, 7, 1);
+            found.suspects = 3;
             found.lost.push(Offset(400)..Offset(401));
         };
         check(
@@ -346,21 +353,22 @@ spec:
             crash,
             false,
             expect![[r#"
-            weft 0.1.0
-              ingress  http://127.0.0.1:8080
-              admin    http://127.0.0.1:8090
-              data     weft-data (direct+fdatasync, at most 10.0 GiB)
-              log      recovered after a crash
-              log      1,200 deliveries owed, 7 of them to be tried again, 1 dead letter
-              log      the last frame was torn or lost: 12 records, none of them acknowledged if it was the crash
-              log      DAMAGE segment 2 at byte 4096: body damaged, 64 bytes, 1 records (offsets 400 to 400)
-              log      LOST offsets 400 to 400
-              loaded   0 brokers, 1 trigger, 0 nodes from 1 file
-              workers  2
+                weft 0.1.0
+                  ingress  http://127.0.0.1:8080
+                  admin    http://127.0.0.1:8090
+                  data     weft-data (direct+fdatasync, at most 10.0 GiB)
+                  log      recovered after a crash
+                  log      1,200 deliveries owed, 7 of them to be tried again, 1 dead letter
+                  log      CAREFUL: the process ended repeatedly with the same deliveries under way; 3 suspects go one at a time
+                  log      the last frame was torn or lost: 12 records, none of them acknowledged if it was the crash
+                  log      DAMAGE segment 2 at byte 4096: body damaged, 64 bytes, 1 records (offsets 400 to 400)
+                  log      LOST offsets 400 to 400
+                  loaded   0 brokers, 1 trigger, 0 nodes from 1 file
+                  workers  2
 
-            Send an event that trigger shop/billing wants:
-              weft send --to http://127.0.0.1:8080/shop/default --type order.placed --source /shop/example --attr region=eu --data '{"hello": "weft"}'
-              curl -i http://127.0.0.1:8080/shop/default -H 'ce-specversion: 1.0' -H 'ce-id: 1' -H 'ce-source: /shop/example' -H 'ce-type: order.placed' -H 'ce-region: eu' -H 'content-type: application/json' -d '{"hello": "weft"}'"#]],
+                Send an event that trigger shop/billing wants:
+                  weft send --to http://127.0.0.1:8080/shop/default --type order.placed --source /shop/example --attr region=eu --data '{"hello": "weft"}'
+                  curl -i http://127.0.0.1:8080/shop/default -H 'ce-specversion: 1.0' -H 'ce-id: 1' -H 'ce-source: /shop/example' -H 'ce-type: order.placed' -H 'ce-region: eu' -H 'content-type: application/json' -d '{"hello": "weft"}'"#]],
         );
     }
 }

@@ -49,6 +49,7 @@ fn trigger() -> TriggerReport {
             oldest: Some(WallTime(8_000)),
         },
         dead_letters: 2,
+        suspects: 0,
         paused: None,
     }
 }
@@ -90,6 +91,7 @@ fn a_scrape_has_the_series_of_what_has_traffic() {
             bytes: 300,
             forgotten: 1,
         },
+        suspects: 4,
     };
     let scrape = Scrape {
         triggers: vec![trigger()],
@@ -130,6 +132,7 @@ fn a_scrape_has_the_series_of_what_has_traffic() {
         weft_ingest_deduplicated_total{broker="shop/default"} 3
         weft_dedup_entries 7.0
         weft_dedup_forgotten_total 1
+        weft_poison_suspects 4.0
         weft_log_frames_total 0
         weft_log_records_total 0
         weft_log_written_bytes_total 0

@@ -1,0 +1,148 @@
+//! A careful node's worker: asks before it sends, writes intents down, and makes what landed durable
+//! at once ([`crate::careful`]).
+
+use super::AtWork;
+use super::flight::Landing;
+use crate::Fault;
+use crate::careful::Leave;
+use crate::lane::Delivery;
+use crate::records::attempt::{Attempt, Verdict};
+use crate::records::intent::Intent;
+use crate::records::{Cause, Number};
+
+/// After an end that wasn't in order, so many times what has landed is made durable at once instead
+/// of within 50 ms: a node that ends again soon must find that it got anywhere.
+pub(super) const HURRIED_NOTES: u32 = 8;
+
+/// An intent that is durable, or never can be.
+pub(crate) struct Intended {
+    pub(super) number: Number,
+    pub(super) delivery: Delivery,
+    pub(super) airborne: u32,
+    pub(super) durable: bool,
+}
+
+impl AtWork {
+    /// The delivery that the lane in `slot` has taken, if it may leave now. If not, it is its lane's
+    /// next and waits for its turn, or its intent is written down, or it ends as poison.
+    pub(super) fn leave(&mut self, slot: u32, delivery: Delivery) -> Option<Delivery> {
+        if !self.careful.is_on() {
+            return Some(delivery);
+        }
+        let lane = self.lanes[slot as usize].as_mut()?;
+        let number = lane.facts.number;
+        match self.careful.ask((number, delivery.offset)) {
+            Leave::Go => return Some(delivery),
+            Leave::Wait => {
+                lane.in_flight -= 1;
+                lane.due.push_front(delivery);
+                lane.queued = true;
+                self.suspended.push(slot);
+            }
+            Leave::Intend => {
+                self.intend(number, delivery);
+                // What is behind it needn't wait, where it isn't suspected.
+                self.wake(slot);
+            }
+            Leave::Bury(why) => {
+                self.bury_poison(slot, delivery, &why);
+                self.wake(slot);
+            }
+        }
+        None
+    }
+
+    /// Makes the intent durable.
+    fn intend(&mut self, number: Number, delivery: Delivery) {
+        let intent = Intent {
+            number,
+            offset: delivery.offset,
+            attempt: delivery.attempt(),
+        };
+        let airborne = self.airborne.take_off(number, delivery.offset);
+        let log = self.log.clone();
+        self.flights.push(Box::pin(async move {
+            // Noted and not appended: what ends deliveries has room in a full log too.
+            let durable = async {
+                log.note([intent.record()]).await?;
+                log.flush().await
+            };
+            let durable = durable.await.is_ok();
+            Landing::Intended(Box::new(Intended {
+                number,
+                delivery,
+                airborne,
+                durable,
+            }))
+        }));
+    }
+
+    /// The intent is durable: its delivery is the lane's next.
+    pub(super) fn intended(&mut self, intended: Intended) -> Result<(), Fault> {
+        let Intended {
+            number,
+            delivery,
+            durable,
+            ..
+        } = intended;
+        if !durable {
+            return Err(Fault::LogStopped);
+        }
+        let Some(&slot) = self.slots.get(&number) else {
+            return Ok(());
+        };
+        self.careful.intended((number, delivery.offset));
+        if let Some(lane) = &mut self.lanes[slot as usize] {
+            lane.in_flight -= 1;
+            lane.due.push_front(delivery);
+            // What is behind it may have come to wait meanwhile.
+            lane.queued &= !self.suspended.contains(&slot);
+        }
+        self.ask_no_more(slot);
+        self.wake(slot);
+        Ok(())
+    }
+
+    fn bury_poison(&mut self, slot: u32, mut delivery: Delivery, why: &str) {
+        let Some(lane) = &self.lanes[slot as usize] else {
+            return;
+        };
+        let facts = std::sync::Arc::clone(&lane.facts);
+        tracing::error!(trigger = %facts.trigger, offset = delivery.offset.0, why, "set aside as poison");
+        delivery.history.get_or_insert_default().push(Attempt {
+            started: self.log.clock().wall(),
+            latency_ms: 0,
+            verdict: Verdict::Unreachable,
+            status: None,
+            text: why.into(),
+            body: bytes::Bytes::new(),
+        });
+        self.bury(&facts, delivery, Cause::Poison, None);
+    }
+
+    /// Makes what was written down durable at once where a start after a crash should know it, and
+    /// the next suspect waits for it.
+    pub(super) async fn hurry(&mut self) -> Result<(), Fault> {
+        if self.hurried_notes == 0 && !self.careful.is_on() {
+            return Ok(());
+        }
+        self.hurried_notes = self.hurried_notes.saturating_sub(1);
+        self.log.flush().await.map_err(|_| Fault::LogStopped)
+    }
+
+    /// Lets lanes ask again that waited for a turn to end.
+    pub(super) fn ask_again(&mut self) {
+        self.turns.mark_unchanged();
+        for slot in std::mem::take(&mut self.suspended) {
+            if let Some(lane) = &mut self.lanes[slot as usize] {
+                lane.queued = false;
+            }
+            self.wake(slot);
+        }
+    }
+
+    /// The lane in `slot` is no more, or goes elsewhere.
+    pub(super) fn ask_no_more(&mut self, slot: u32) {
+        self.suspended.retain(|suspended| *suspended != slot);
+    }
+}
