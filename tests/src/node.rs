@@ -292,10 +292,27 @@ impl Weft {
     ///
     /// If it isn't there.
     pub fn terminate(&self) {
-        let pid = i32::try_from(self.running.child.id())
-            .ok()
-            .and_then(Pid::from_raw);
-        kill_process(pid.expect("a process has an id"), Signal::TERM).expect("it is there");
+        kill_process(self.pid(), Signal::TERM).expect("it is there");
+    }
+
+    /// Its process id.
+    ///
+    /// # Panics
+    ///
+    /// If it is none.
+    pub fn pid(&self) -> Pid {
+        let pid = i32::try_from(self.running.child.id()).ok();
+        pid.and_then(Pid::from_raw).expect("a process has an id")
+    }
+
+    /// Whether it has ended, by itself or by a signal.
+    ///
+    /// # Panics
+    ///
+    /// If the system doesn't say.
+    pub fn has_ended(&mut self) -> bool {
+        let ended = self.running.child.try_wait();
+        ended.expect("its state is known").is_some()
     }
 
     /// Waits for its end: its exit code, and all that it said.

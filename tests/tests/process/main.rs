@@ -9,6 +9,7 @@ mod crash;
 mod letters;
 mod operate;
 mod ordering;
+mod poison;
 mod quickstart;
 mod reload;
 mod replay;

@@ -1,7 +1,6 @@
 //! The whole engine keeps its promises: in process, with paused time, scripted functions and a
 //! disk that loses power on demand. A file for each theme.
 
-mod adaptive;
 mod age;
 mod answers;
 mod backoff;
@@ -14,10 +13,8 @@ mod dedup;
 mod delete;
 mod dlq;
 mod fairness;
-mod lanes;
 mod nack;
 mod ordering;
-mod outage;
 mod outcomes;
 mod patience;
 mod pause;
@@ -31,4 +28,3 @@ mod restart;
 mod start;
 mod storage;
 mod versions;
-mod warmup;

@@ -3,12 +3,13 @@
 
 use std::time::Duration;
 
+use broker::Nack;
 use broker::records::{Cause, FORWARD};
 use expect_test::expect;
 use journal::model_disk::CrashRule;
 use tests::script::panics;
 use tests::world::Builder;
-use tests::{Seed, World, after, always, everything, order_placed, terms, ty};
+use tests::{Seed, World, after, always, everything, order_placed, terms, times, ty};
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -260,6 +261,39 @@ async fn a_careful_node_delivers_what_comes_in() {
     assert!(world.time() - began < SECOND / 2);
     assert_eq!(world.report().await.suspects, 4);
     world.until_settled().await;
+}
+
+/// A suspect that is nacked came down, and the process lives: the next one's turn comes.
+#[tokio::test(start_paused = true)]
+async fn a_nacked_suspect_holds_up_no_other() {
+    let mut world = World::new()
+        .trigger("slow", everything(), terms())
+        .sink("slow", after(10 * SECOND))
+        .start()
+        .await;
+    world
+        .publish_all((0..3).map(|n| order_placed(&format!("o-{n}"))))
+        .await;
+    for kill in 0..2 {
+        world.advance(SECOND).await;
+        world.crash(CrashRule::Nothing, kill).await;
+    }
+    assert_eq!(world.found.suspects, 3);
+    let hour = Nack::Retry {
+        after: Some(3600 * SECOND),
+    };
+    world.sink_for("slow", "o-0", times(1, 503).nack(hour).then(200));
+    world.sink_for("slow", "o-1", 200);
+    world.sink_for("slow", "o-2", 200);
+    world.advance(60 * SECOND).await;
+    let report = world.report().await;
+    assert_eq!((report.suspects, report.books.delivered), (0, 2));
+    world.until_settled().await;
+    world.check(expect![[r#"
+        slow  o-0  cut cut 503+nack 200  delivered
+        slow  o-1  cut cut 200  delivered
+        slow  o-2  cut cut 200  delivered
+    "#]]);
 }
 
 #[tokio::test(start_paused = true)]
