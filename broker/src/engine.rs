@@ -382,6 +382,12 @@ impl Engine {
         }
         brokers.sort_by(|a, b| a.name.cmp(&b.name));
         triggers.sort_by(|a, b| a.name.cmp(&b.name));
+        for destination in &mut destinations {
+            let key = &destination.key;
+            destination.paused = self
+                .pausing
+                .look(|book| PausedReport::of_destination(book, key));
+        }
         destinations.sort_by(|a, b| a.key.cmp(&b.key));
         let (books, forwards) = (books.total(), books.forwards());
         Report {

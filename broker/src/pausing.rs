@@ -12,7 +12,7 @@ use std::time::Duration;
 
 use journal::{Offset, Record, WallTime};
 use tokio::sync::oneshot;
-use triggers::{Destination, Lowered, TriggerName};
+use triggers::{Destination, Lowered, NotReady, TriggerName};
 
 use crate::engine::{Ended, Engine};
 use crate::log::{Log, Stopped};
@@ -235,6 +235,14 @@ pub enum PauseError {
         /// What to edit.
         cure: &'static str,
     },
+    /// Nobody paused it: what it names isn't there.
+    #[error("{what} isn't paused but not ready ({}): nothing is sent until {}", .why.reason(), .why.waits_for())]
+    NotReady {
+        /// What is held back.
+        what: String,
+        /// What is missing.
+        why: NotReady,
+    },
     /// The log stopped, or the engine has ended.
     #[error(transparent)]
     Ended(#[from] Ended),
@@ -285,7 +293,7 @@ impl Engine {
             return Err(PauseError::NotPaused(target.to_string()));
         };
         if standing.annotation {
-            return Err(by_annotation(target, &what));
+            return Err(self.by_yaml(target, &what));
         }
         let before = match from {
             ResumeFrom::Backlog => None,
@@ -314,6 +322,24 @@ impl Engine {
             dropped,
             paused_for,
         })
+    }
+
+    /// Why no command resumes it.
+    fn by_yaml(&self, target: &Target, what: &What) -> PauseError {
+        let not_ready = match target {
+            Target::Trigger(name) => {
+                let (lowered, _) = self.registrar.lowered();
+                lowered.triggers.get(name).and_then(|found| found.not_ready)
+            }
+            Target::Destination(_) => None,
+        };
+        match not_ready {
+            Some(why) => PauseError::NotReady {
+                what: target.to_string(),
+                why,
+            },
+            None => by_annotation(target, what),
+        }
     }
 
     fn resolve(&self, target: &Target) -> Result<What, PauseError> {

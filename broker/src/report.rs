@@ -107,17 +107,23 @@ pub struct PausedReport {
 impl PausedReport {
     /// The trigger's own pause, else its destination's.
     pub(crate) fn of(book: &PauseBook, number: Number, destination: &str) -> Option<Self> {
-        let key: Arc<str> = destination.into();
-        let own = (What::Trigger(number), None);
-        let theirs = (What::Destination(Arc::clone(&key)), Some(key));
-        [own, theirs].into_iter().find_map(|(what, destination)| {
-            let standing = book.get(&what)?;
-            Some(Self {
-                since: standing.since?,
-                destination,
-                command: standing.command,
-                annotation: standing.annotation,
-            })
+        let own = Self::standing(book, What::Trigger(number), None);
+        own.or_else(|| Self::of_destination(book, &destination.into()))
+    }
+
+    /// A destination's, by its key.
+    pub(crate) fn of_destination(book: &PauseBook, key: &Arc<str>) -> Option<Self> {
+        let what = What::Destination(Arc::clone(key));
+        Self::standing(book, what, Some(Arc::clone(key)))
+    }
+
+    fn standing(book: &PauseBook, what: What, destination: Option<Arc<str>>) -> Option<Self> {
+        let standing = book.get(&what)?;
+        Some(Self {
+            since: standing.since?,
+            destination,
+            command: standing.command,
+            annotation: standing.annotation,
         })
     }
 }
@@ -176,6 +182,8 @@ pub struct DestinationReport {
     pub share: f64,
     /// What failed last, and when.
     pub last_error: Option<(WallTime, Box<str>)>,
+    /// Who keeps everybody from sending to it, if anybody does.
+    pub paused: Option<PausedReport>,
 }
 
 /// How a destination's breaker is.
@@ -316,6 +324,8 @@ impl AtWork {
                 cap: destination.cap(),
                 share: destination.share(now.instant),
                 last_error: destination.last_error.clone(),
+                // Pauses are not a worker's to know.
+                paused: None,
             })
             .collect();
         WorkerReport {

@@ -313,7 +313,7 @@ pub(crate) struct AdminArgs {
 
 #[derive(Debug, Args)]
 #[command(
-    about = "List triggers, brokers or destinations of a running node",
+    about = "List triggers, destinations and whatever else a running node has",
     after_help = "Examples:
   weft get triggers
   weft get triggers -o json | jq '.items[] | select(.owed > 0) | .name'
@@ -340,6 +340,12 @@ pub(crate) enum What {
     /// Where events go
     #[value(alias = "destination", alias = "d")]
     Destinations,
+    /// Destinations with a name: who uses them, and how they are
+    #[value(alias = "sink")]
+    Sinks,
+    /// DeliveryPolicies: who uses them, and what they say
+    #[value(alias = "policy", alias = "deliverypolicies", alias = "deliverypolicy")]
+    Policies,
     /// The node itself: log, books, health
     #[value(alias = "node")]
     Status,

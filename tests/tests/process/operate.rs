@@ -71,6 +71,7 @@ fn a_trigger_is_paused_resumed_and_deleted_by_commands() {
         0,
         &["is paused"],
     );
+    says(&typed(&node, &["get", "destinations"]), 0, &["paused"]);
     node.publish("4", "red");
     let mut late = vec!["resume", "destination"];
     let uri = function.uri("/");
@@ -123,4 +124,78 @@ fn a_trigger_is_paused_resumed_and_deleted_by_commands() {
     );
     node.until_settled();
     assert_eq!((function.count(), node.books("cancelled")), (3, 2));
+}
+
+const NAMED: &str = "apiVersion: weft.dev/v1alpha1
+kind: Sink
+metadata: {name: erp}
+spec: {uri: URI, maxInFlight: 7}
+---
+apiVersion: weft.dev/v1alpha1
+kind: DeliveryPolicy
+metadata: {name: careful}
+spec: {maxEventAge: PT1H, ordering: {by: partitionkey}}
+";
+
+/// What triggers name is listed with who names it, and a trigger that names what isn't there says
+/// so wherever an operator looks.
+#[test]
+fn what_is_named_is_listed_and_what_is_missing_is_said() {
+    let function = Function::start(|_| 200);
+    let folders = Folders::new();
+    let below = "{ref: {apiVersion: weft.dev/v1alpha1, kind: Sink, name: erp}, uri: /orders}";
+    let yaml = trigger("billing", "[]", "", "{}")
+        .replace("{uri: \"\"}", below)
+        .replace(
+            "{name: billing}",
+            "{name: billing, annotations: {weft.dev/policy: careful}}",
+        );
+    folders.write("billing.yaml", &yaml);
+    let node = folders.start().run();
+    until("not ready", PATIENCE, || {
+        let told = typed(&node, &["get", "triggers"]).1;
+        told.contains("SubscriberDoesNotExist").then_some(())
+    });
+    let said = typed(&node, &["resume", "trigger", "billing"]);
+    says(
+        &said,
+        10,
+        &["isn't paused but not ready (SubscriberDoesNotExist)"],
+    );
+    let said = typed(&node, &["describe", "trigger", "billing"]);
+    let waits = "SubscriberDoesNotExist: nothing is sent until the Sink is declared";
+    says(&said, 0, &[waits]);
+    assert!(!said.1.contains("Paused"), "{}", said.1);
+    says(&typed(&node, &["get", "sinks"]), 0, &["no Sinks"]);
+    says(
+        &typed(&node, &["get", "policies"]),
+        0,
+        &["no DeliveryPolicies"],
+    );
+
+    folders.write("named.yaml", &NAMED.replace("URI", &function.uri("/in/")));
+    until("ready", PATIENCE, || {
+        let told = typed(&node, &["get", "triggers"]).1;
+        told.contains(" ready ").then_some(())
+    });
+    node.publish("1", "red");
+    node.until_settled();
+    assert_eq!(function.received()[0].request.target(), "/orders");
+    let said = typed(&node, &["get", "sinks"]);
+    let there = ["erp", "warming up", "Trigger default/billing", "/in/"];
+    says(&said, 0, &there);
+    let said = typed(&node, &["get", "policies"]);
+    let set = "maxEventAge: PT1H, ordering: {by: partitionkey}";
+    says(&said, 0, &["careful", "Trigger default/billing", set]);
+    let said = typed(&node, &["get", "sinks", "-o", "json"]);
+    says(
+        &said,
+        0,
+        &[r#""usedBy""#, r#""maxInFlight""#, "sink:default/erp"],
+    );
+    says(
+        &typed(&node, &["get", "policies", "-o", "yaml"]),
+        0,
+        &["usedBy:"],
+    );
 }

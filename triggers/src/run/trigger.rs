@@ -58,4 +58,18 @@ impl NotReady {
             NotReady::DeadLetterSinkDoesNotExist => "DeadLetterSinkDoesNotExist",
         }
     }
+
+    /// What is missing, to be read after `nothing is sent until`.
+    pub fn waits_for(self) -> &'static str {
+        match self {
+            NotReady::BrokerDoesNotExist => "its broker is declared",
+            NotReady::PolicyDoesNotExist => {
+                "the DeliveryPolicy is declared that it, or its broker, names"
+            }
+            NotReady::SubscriberDoesNotExist => "the Sink is declared that its subscriber names",
+            NotReady::DeadLetterSinkDoesNotExist => {
+                "the Sink is declared that its deadLetterSink, or its broker's, names"
+            }
+        }
+    }
 }

@@ -11,7 +11,7 @@ use broker::destination::Deferral;
 use broker::histogram::{BOUNDS_SECONDS, Histogram};
 use broker::records::attempt::Attempt;
 use broker::records::envelope::Envelope;
-use broker::report::{DestinationReport, TriggerReport};
+use broker::report::{DestinationReport, PausedReport, TriggerReport};
 use event::{EventRef, Mode};
 use triggers::{BackoffPolicy, BlockedKey, Format, OnQuota, Replies, Terms};
 
@@ -50,6 +50,9 @@ pub(super) fn trigger_view(report: &TriggerReport, now: WallTime) -> TriggerView
         broker: report.broker.to_string(),
         ready: report.not_ready.is_none(),
         reason: report.not_ready.map(|why| why.reason().into()),
+        message: report
+            .not_ready
+            .map(|why| format!("nothing is sent until {}", why.waits_for())),
         detached: report.detached.map(rfc3339),
         subscriber: report.subscriber.clone(),
         dead_letter_sink: report.dead_letter_sink.clone(),
@@ -66,12 +69,16 @@ pub(super) fn trigger_view(report: &TriggerReport, now: WallTime) -> TriggerView
         replies: lane.tally.replies,
         replies_ignored: lane.tally.replies_ignored,
         dead_letters: report.dead_letters,
-        paused: report.paused.as_ref().map(|paused| PausedState {
-            since: rfc3339(paused.since),
-            by: if paused.annotation { "YAML" } else { "command" }.into(),
-            destination: paused.destination.as_deref().map(str::to_owned),
-        }),
+        paused: report.paused.as_ref().map(paused),
         suspects: report.suspects,
+    }
+}
+
+fn paused(paused: &PausedReport) -> PausedState {
+    PausedState {
+        since: rfc3339(paused.since),
+        by: if paused.annotation { "YAML" } else { "command" }.into(),
+        destination: paused.destination.as_deref().map(str::to_owned),
     }
 }
 
@@ -197,6 +204,7 @@ pub(super) fn destination(report: &DestinationReport) -> DestinationView {
             .as_ref()
             .map(|(_, error)| error.to_string()),
         last_error_at: report.last_error.as_ref().map(|(at, _)| rfc3339(*at)),
+        paused: report.paused.as_ref().map(paused),
     }
 }
 

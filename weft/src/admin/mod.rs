@@ -8,6 +8,7 @@ pub(crate) mod guard;
 pub(crate) mod idle;
 pub(crate) mod letters;
 pub(crate) mod metrics;
+pub(crate) mod named;
 pub(crate) mod operate;
 pub(crate) mod problem;
 pub(crate) mod replays;
@@ -71,6 +72,8 @@ fn routes() -> Vec<(&'static str, MethodRouter<State>)> {
         ("/api/v1/triggers/{namespace}/{name}", get(api::trigger)),
         ("/api/v1/brokers", get(api::brokers)),
         ("/api/v1/destinations", get(api::destinations)),
+        ("/api/v1/sinks", get(named::sinks)),
+        ("/api/v1/policies", get(named::policies)),
         ("/api/v1/dead-letters", get(letters::list)),
         ("/api/v1/dead-letters/{id}", get(letters::show)),
         ("/api/v1/dead-letters/export", get(letters::export)),

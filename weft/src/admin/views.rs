@@ -84,6 +84,9 @@ pub(crate) struct TriggerView {
     pub(crate) ready: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reason: Option<String>,
+    /// What it waits for, while it isn't ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) message: Option<String>,
     /// Since when its file is gone, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) detached: Option<String>,
@@ -243,6 +246,9 @@ pub(crate) struct DestinationView {
     /// RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) last_error_at: Option<String>,
+    /// Since when nothing is sent to it on somebody's word.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) paused: Option<PausedState>,
 }
 
 /// A dead letter in a list.

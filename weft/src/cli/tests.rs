@@ -27,7 +27,7 @@ fn the_help_begins_with_how_to_begin() {
           check         Check YAML as `run` would, without starting
           send          Send events to a broker
           receive       Be a function: print each event that arrives
-          get           List triggers, brokers or destinations of a running node
+          get           List triggers, destinations and whatever else a running node has
           describe      Show one thing of a running node in full
           dead-letters  List, show, redrive, discard and export deliveries that failed for good [alias: dl]
           replay        Deliver a range of the log again

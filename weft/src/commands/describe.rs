@@ -1,6 +1,6 @@
 //! `weft describe`: one trigger in full.
 
-use crate::admin::views::{DestinationView, TermsView, TriggerDetail};
+use crate::admin::views::{DestinationView, TermsView, TriggerDetail, TriggerView};
 use crate::cli::{DescribeArgs, Kind};
 use crate::commands::api::ask;
 use crate::commands::get::{books, fields, state};
@@ -81,12 +81,20 @@ fn health(destination: &DestinationView) -> Option<String> {
     Some(said)
 }
 
+/// The state, and what it waits for if it isn't ready.
+fn state_in_full(view: &TriggerView) -> String {
+    match &view.message {
+        Some(message) => format!("{}: {message}", state(view)),
+        None => state(view),
+    }
+}
+
 fn trigger(detail: &TriggerDetail) -> String {
     let view = &detail.view;
     let mut rows = vec![
         ("Trigger", format!("{}/{}", view.namespace, view.name)),
         ("UID", view.uid.clone()),
-        ("State", state(view)),
+        ("State", state_in_full(view)),
         ("Broker", view.broker.clone()),
         ("Subscriber", view.subscriber.clone()),
     ];
@@ -102,7 +110,8 @@ fn trigger(detail: &TriggerDetail) -> String {
             format!("{since}; what is owed waits 10 minutes for it"),
         ));
     }
-    if let Some(paused) = &view.paused {
+    // One that isn't ready is held back like one that is paused: its state says why.
+    if let (Some(paused), None) = (&view.paused, &view.reason) {
         rows.push((
             "Paused since",
             crate::commands::pause::standing(view, paused),

@@ -1,8 +1,10 @@
 //! `weft get`: tables of what a node has.
 
+use crate::admin::named::{PolicyView, SinkView};
 use crate::admin::views::{BookView, BrokerView, DestinationView, List, Status, TriggerView};
 use crate::cli::{GetArgs, What};
 use crate::commands::api::ask;
+use crate::commands::named;
 use crate::exit::Failure;
 use crate::table::Align::{Left, Right};
 use crate::table::{Table, count, many, size, span};
@@ -17,6 +19,10 @@ pub(crate) fn run(args: &GetArgs) -> Result<(), Failure> {
             .print(format, |list| brokers(&list.items)),
         What::Destinations => ask::<List<DestinationView>>(admin, "/api/v1/destinations")?
             .print(format, |list| destinations(&list.items)),
+        What::Sinks => ask::<List<SinkView>>(admin, "/api/v1/sinks")?
+            .print(format, |list| named::sinks(&list.items)),
+        What::Policies => ask::<List<PolicyView>>(admin, "/api/v1/policies")?
+            .print(format, |list| named::policies(&list.items)),
         What::Status => ask::<Status>(admin, "/api/v1/status")?.print(format, status),
     }
 }
@@ -57,12 +63,11 @@ pub(crate) fn state(trigger: &TriggerView) -> String {
     if trigger.detached.is_some() {
         return "detached".into();
     }
-    if trigger.paused.is_some() {
-        return "paused".into();
-    }
-    match &trigger.reason {
-        None => "ready".into(),
-        Some(reason) => reason.clone(),
+    // One that isn't ready sends nothing either; the reason says more.
+    match (&trigger.reason, &trigger.paused) {
+        (Some(reason), _) => reason.clone(),
+        (None, Some(_)) => "paused".into(),
+        (None, None) => "ready".into(),
     }
 }
 
@@ -138,7 +143,10 @@ fn destinations(destinations: &[DestinationView]) -> String {
 }
 
 /// Whether calls flow, in a word or two.
-fn health(destination: &DestinationView) -> String {
+pub(crate) fn health(destination: &DestinationView) -> String {
+    if destination.paused.is_some() {
+        return "paused".into();
+    }
     match (&*destination.breaker, &destination.open_since) {
         ("open" | "half-open", Some(since)) => format!("{} since {since}", destination.breaker),
         _ if destination.pushed_back_until.is_some() => "pushed back".into(),
@@ -267,6 +275,7 @@ pub(crate) mod tests {
             broker: "shop/default".into(),
             ready: true,
             reason: None,
+            message: None,
             detached: None,
             subscriber: "http://127.0.0.1:8081/".into(),
             dead_letter_sink: None,
@@ -340,6 +349,7 @@ pub(crate) mod tests {
             deferred: BTreeMap::new(),
             last_error: None,
             last_error_at: None,
+            paused: None,
         }
     }
 

@@ -12,6 +12,7 @@ pub(crate) mod describe;
 pub(crate) mod get;
 pub(crate) mod jobs;
 pub(crate) mod log;
+pub(crate) mod named;
 pub(crate) mod pause;
 pub(crate) mod receive;
 pub(crate) mod replay;
