@@ -35,6 +35,7 @@ use crate::report::{
     BrokerReport, DestinationReport, LaneReport, PausedReport, Report, TriggerReport,
 };
 use crate::router::{self, Router, RouterReport, ToRouter};
+use crate::sidecar::Sidecars;
 use crate::trace::Spans;
 use crate::worker::{self, ToWorker, Worker};
 
@@ -108,6 +109,7 @@ pub struct Engine {
     pub(crate) workers: Vec<mpsc::Sender<ToWorker>>,
     jobs: Jobs,
     pub(crate) replays: Arc<Replays>,
+    sidecars: Sidecars,
 }
 
 /// The engine has ended, or its log has stopped.
@@ -216,12 +218,14 @@ impl Engine {
         };
         let router = Router::new(parts, folded);
         let jobs = Jobs::default();
+        let sidecars = Sidecars::new(log.journal().clone());
         let replayer = Replayer {
             log: log.clone(),
             registrar: Arc::clone(&registrar),
             router: router_asked.clone(),
             jobs: jobs.clone(),
             replays: Arc::clone(&replays),
+            sidecars: sidecars.clone(),
         };
         let engine = Self {
             log,
@@ -234,6 +238,7 @@ impl Engine {
             workers: peers,
             jobs,
             replays,
+            sidecars,
         };
         Ok(Opened {
             engine,
@@ -255,6 +260,11 @@ impl Engine {
     pub fn local_ingress(&self) -> (Ingress, Porter) {
         let (log, porter) = self.log.local();
         (Ingress::new(Arc::clone(&self.admission), log), porter)
+    }
+
+    /// What the log's segments hold. Someone must [`tend`](Sidecars::tend) them, or all is read.
+    pub fn sidecars(&self) -> &Sidecars {
+        &self.sidecars
     }
 
     /// The resources in force, as written. At start, those of the log.

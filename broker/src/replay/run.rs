@@ -24,6 +24,7 @@ use crate::registrar::Registrar;
 use crate::router::ToRouter;
 use crate::router::again::{Fate, Offer, OweAgain};
 use crate::seek::offset_at;
+use crate::sidecar::Sidecars;
 
 /// Bytes of log that are read before others of the thread get their turn.
 const READ_BYTES: usize = 256 << 10;
@@ -48,6 +49,7 @@ pub struct Replayer {
     pub(crate) router: mpsc::Sender<ToRouter>,
     pub(crate) jobs: Jobs,
     pub(crate) replays: Arc<Replays>,
+    pub(crate) sidecars: Sidecars,
 }
 
 impl Replayer {
@@ -227,6 +229,11 @@ impl Replayer {
             let why = format!("the log let go of {} records meanwhile", start.0 - from.0);
             work.job.refuse(from.0, why);
             from = start;
+        }
+        // What has no event of the broker isn't read.
+        from = self.sidecars.next_with(from, work.spec.broker);
+        if work.spec.to <= from {
+            return Ok((Vec::new(), work.spec.to));
         }
         let reading = self
             .log

@@ -7,9 +7,10 @@
 //! that is missing or damaged costs time and nothing else. Bytes: `docs/format.md`, Sidecar.
 
 mod read;
+mod tend;
 mod write;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use journal::{Journal, Offset, SegmentFacts, WallTime};
@@ -50,21 +51,37 @@ impl Sidecars {
         }
     }
 
-    /// Builds the sidecar of the newest sealed segment that has none, if there is one. Reads that
-    /// segment whole: blocking. Returns its sequence.
+    /// Builds the sidecar of the newest sealed segment that has none, but for those `but`, if there
+    /// is one. Reads that segment whole: blocking. Returns its sequence.
     ///
     /// # Errors
     ///
     /// [`BuildError`] if the segment can't be read or the sidecar can't be written; what it would
     /// have ruled out is read until it can.
-    pub fn build_one(&self) -> Result<Option<u64>, BuildError> {
+    pub fn build_one(&self, but: &HashSet<u64>) -> Result<Option<u64>, BuildError> {
         for segment in self.journal.segments().iter().rev() {
-            if segment.sealed && self.summary(segment).is_none() {
+            let wanted = segment.sealed && !but.contains(&segment.sequence);
+            if wanted && self.summary(segment).is_none() {
                 build(&self.journal, segment)?;
                 return Ok(Some(segment.sequence));
             }
         }
         Ok(None)
+    }
+
+    /// The first offset, `from` or later, at which an event of `broker` may stand; `from` when the
+    /// log has nothing there. Reads the sidecars that weren't read yet: blocking.
+    pub fn next_with(&self, from: Offset, broker: Number) -> Offset {
+        let mut segments = self.journal.segments();
+        segments.retain(|segment| from < segment.end);
+        let may_hold = |segment: &&SegmentFacts| {
+            let summary = self.summary(segment);
+            summary.is_none_or(|summary| {
+                summary.may_hold(WallTime(0), WallTime(u64::MAX), Some(broker))
+            })
+        };
+        let first = segments.iter().find(may_hold).or(segments.last());
+        first.map_or(from, |segment| segment.first.max(from))
     }
 
     /// The segments, oldest first, that may hold an event which arrived from `from` up to and

@@ -1,5 +1,6 @@
 //! What sidecars rule out, and that they rule out nothing else.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,7 +66,7 @@ fn sequences(segments: &[journal::SegmentFacts]) -> Vec<u64> {
 }
 
 fn built(sidecars: &Sidecars) -> usize {
-    std::iter::from_fn(|| sidecars.build_one().unwrap()).count()
+    std::iter::from_fn(|| sidecars.build_one(&HashSet::new()).unwrap()).count()
 }
 
 #[test]
@@ -128,6 +129,23 @@ fn one_that_is_missing_or_damaged_is_built_again() {
             assert!(between.is_empty());
         });
     }
+}
+
+#[test]
+fn the_next_offset_of_a_broker_is_in_a_segment_that_has_it() {
+    run(&ModelDisk::new(), async |journal| {
+        fill(&journal).await;
+        let sidecars = Sidecars::new(journal.clone());
+        let next = |from, broker| sidecars.next_with(Offset(from), broker).0;
+        assert_eq!(next(0, 3), 0, "without sidecars nothing is skipped");
+        built(&sidecars);
+        // 15 to a segment; broker 2 has 40 up to 80, broker 3 from 80.
+        assert_eq!([next(0, 1), next(7, 1), next(44, 1)], [0, 7, 44]);
+        assert_eq!([next(0, 2), next(33, 2), next(79, 2)], [30, 33, 79]);
+        assert_eq!([next(0, 3), next(99, 3)], [75, 99]);
+        // The one that is being written may hold anything; behind it there is nothing.
+        assert_eq!([next(50, 1), next(95, 1), next(100, 1)], [90, 95, 100]);
+    });
 }
 
 #[test]

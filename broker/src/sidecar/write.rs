@@ -28,8 +28,14 @@ pub enum BuildError {
         source: ReadError,
     },
     /// An event of the log doesn't read back.
-    #[error(transparent)]
-    Malformed(#[from] Malformed),
+    #[error("reading an event of segment {segment} for its sidecar")]
+    Malformed {
+        /// Its sequence.
+        segment: u64,
+        /// What is wrong with it.
+        #[source]
+        source: Malformed,
+    },
     /// It couldn't be written.
     #[error("writing the sidecar of segment {segment}")]
     Write {
@@ -59,7 +65,12 @@ pub fn build(journal: &Journal, segment: &SegmentFacts) -> Result<(), BuildError
             })?;
         for stored in &reading.records {
             if stored.offset < segment.end && stored.kind == EVENT {
-                content.take(stored)?;
+                content
+                    .take(stored)
+                    .map_err(|source| BuildError::Malformed {
+                        segment: segment.sequence,
+                        source,
+                    })?;
             }
         }
         if reading.next <= next {

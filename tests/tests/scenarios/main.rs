@@ -25,6 +25,7 @@ mod redrive;
 mod replay;
 mod replies;
 mod restart;
+mod sidecars;
 mod start;
 mod storage;
 mod versions;

@@ -18,7 +18,7 @@ use crate::node::health::Health;
 use crate::node::open::{self, Node};
 use crate::node::settings::Settings;
 use crate::node::watch::{Look, Problems, Watch, apply};
-use crate::node::workers::{Door, Workers};
+use crate::node::workers::{Door, Workers, start_sidecars};
 use crate::out;
 use crate::signals::Stop;
 use crate::table::many;
@@ -95,6 +95,8 @@ pub(crate) async fn serve(settings: Settings, files: Vec<File>) -> Result<(), Fa
     let replayer = opened.replayer;
     let replaying = async move { replayer.run().await.map_err(|fault| chain(&fault)) };
     tasks.spawn("replays", OnEnd::StopNode, replaying);
+
+    start_sidecars(&engine, &tasks.reporter())?;
 
     // What is in force is what the log says, until the YAML is in force too.
     let seen = Look::at(&settings.dirs);

@@ -111,6 +111,26 @@ impl Workers {
     }
 }
 
+/// Starts the thread that builds sidecars; nobody waits for its end.
+///
+/// # Errors
+///
+/// When the system can't start a thread.
+pub(crate) fn start_sidecars(engine: &Engine, reporter: &Reporter) -> Result<(), Failure> {
+    let sidecars = engine.sidecars().clone();
+    let thread = reporter.thread("sidecars".into(), OnEnd::Log, move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_time()
+            .build();
+        let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
+        runtime.block_on(sidecars.tend());
+        Ok(())
+    });
+    thread
+        .map(drop)
+        .map_err(|error| Failure::fault(format!("thread sidecars can't be started: {error}")))
+}
+
 /// What one thread needs.
 struct Parts {
     index: usize,
