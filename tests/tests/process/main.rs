@@ -11,6 +11,7 @@ mod operate;
 mod ordering;
 mod poison;
 mod quickstart;
+mod quiet;
 mod reload;
 mod replay;
 mod stop;

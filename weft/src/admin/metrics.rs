@@ -14,7 +14,7 @@ use broker::destination::breaker::Trip;
 use broker::destination::{ANSWER_CLASSES, Deferral};
 use broker::records::Cause;
 use broker::report::{BreakerState, DestinationReport, Report, TriggerReport};
-use journal::{Stats, Usage};
+use journal::{SegmentFacts, Stats, Usage};
 use prometheus_client::collector::Collector;
 use prometheus_client::encoding::{DescriptorEncoder, text};
 use prometheus_client::metrics::MetricType;
@@ -42,6 +42,7 @@ struct Scrape {
     stats: Stats,
     usage: Usage,
     segments: usize,
+    padding_bytes: u64,
     ready: bool,
     dead_letters: usize,
     spans_dropped: Option<u64>,
@@ -74,6 +75,14 @@ fn encode(scrape: Scrape) -> Result<String, fmt::Error> {
     Ok(body)
 }
 
+/// What a sealed segment takes beyond its records, if that is known.
+fn padding(segment: &SegmentFacts) -> u64 {
+    let records = segment.record_bytes.filter(|_| segment.sealed);
+    segment
+        .bytes
+        .saturating_sub(records.unwrap_or(segment.bytes))
+}
+
 fn collect(state: &State, report: Report) -> Scrape {
     let admin = &state.admin;
     let journal = admin.engine.journal();
@@ -98,6 +107,7 @@ fn collect(state: &State, report: Report) -> Scrape {
         idle.shows(&destination.key, activity, destination.in_flight > 0, now)
     });
     drop(idle);
+    let segments = journal.segments();
     Scrape {
         triggers,
         destinations,
@@ -109,7 +119,8 @@ fn collect(state: &State, report: Report) -> Scrape {
             .collect(),
         stats: journal.stats(),
         usage: journal.usage(),
-        segments: journal.segments().len(),
+        segments: segments.len(),
+        padding_bytes: segments.iter().map(padding).sum(),
         ready: reason(&admin.health.get()).is_none(),
         dead_letters: admin.engine.dead_letters().count(),
         spans_dropped: admin.spans.as_ref().map(|spans| spans.dropped()),
@@ -285,8 +296,12 @@ impl Scrape {
             frames,
             records,
             bytes,
+            rolls: _,
+            syncs: _,
+            repacks,
+            repacked_bytes,
+            repack_failures,
             sync_seconds,
-            ..
         } = &self.stats;
         counter(
             encoder,
@@ -324,6 +339,32 @@ impl Scrape {
             "Segments in use",
             self.segments as f64,
         )?;
+        gauge(
+            encoder,
+            "weft_log_padding_bytes",
+            "Bytes of sealed segments beyond their records",
+            self.padding_bytes as f64,
+        )?;
+        let repacking = [
+            (
+                "weft_log_repacked_segments",
+                "Segments written anew without padding",
+                *repacks,
+            ),
+            (
+                "weft_log_repacked_bytes",
+                "Bytes that came free by it",
+                *repacked_bytes,
+            ),
+            (
+                "weft_log_repack_failures",
+                "Segments that could not be, for a failure of the disk",
+                *repack_failures,
+            ),
+        ];
+        for (name, help, count) in repacking {
+            counter(encoder, name, help, count)?;
+        }
         gauge(
             encoder,
             "weft_log_used_bytes",

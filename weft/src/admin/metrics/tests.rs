@@ -97,7 +97,11 @@ fn a_scrape_has_the_series_of_what_has_traffic() {
         triggers: vec![trigger()],
         destinations: vec![destination],
         sources: Vec::new(),
-        stats: Stats::default(),
+        stats: Stats {
+            repacks: 3,
+            repacked_bytes: 4096,
+            ..Stats::default()
+        },
         usage: Usage {
             bytes_used: 1,
             bytes_spare: 0,
@@ -105,6 +109,7 @@ fn a_scrape_has_the_series_of_what_has_traffic() {
             disk_free: None,
         },
         segments: 1,
+        padding_bytes: 5,
         ready: true,
         dead_letters: 2,
         spans_dropped: Some(0),
@@ -139,6 +144,10 @@ fn a_scrape_has_the_series_of_what_has_traffic() {
         weft_log_sync_seconds_sum 0.0
         weft_log_sync_seconds_count 0
         weft_log_segments 1.0
+        weft_log_padding_bytes 5.0
+        weft_log_repacked_segments_total 3
+        weft_log_repacked_bytes_total 4096
+        weft_log_repack_failures_total 0
         weft_log_used_bytes 1.0
         weft_log_max_bytes 2.0
         weft_log_offset{which="start"} 0.0
