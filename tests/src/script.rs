@@ -36,6 +36,8 @@ pub(crate) struct Line {
     pub(crate) wait: Duration,
     pub(crate) retry_after: Option<Duration>,
     pub(crate) nack: Option<Nack>,
+    /// How many it answers at the same time; 0: all.
+    pub(crate) workers: usize,
     pub(crate) body: Bytes,
     /// Whether the body begins with a number of its own at each call.
     pub(crate) numbered: bool,
@@ -105,6 +107,7 @@ impl Script {
             wait: Duration::ZERO,
             retry_after: None,
             nack: None,
+            workers: 0,
             body: Bytes::new(),
             numbered: false,
         };
@@ -133,6 +136,13 @@ impl Script {
     #[must_use]
     pub fn nack(self, nack: Nack) -> Script {
         self.with(|line| line.nack = Some(nack))
+    }
+
+    /// Has so many requests of the last line worked on at the same time: who comes beyond waits
+    /// until one is done.
+    #[must_use]
+    pub fn workers(self, count: usize) -> Script {
+        self.with(|line| line.workers = count)
     }
 
     /// Gives the last line a body; with a reply, its data.

@@ -82,6 +82,8 @@ struct Shared {
     counts: BTreeMap<(String, String, Key), u32>,
     in_flight: BTreeMap<String, u32>,
     in_flight_most: BTreeMap<String, u32>,
+    /// When each worker of a function is free, where it has a number of them.
+    free_at: BTreeMap<String, Vec<Duration>>,
     /// Events that functions answered with.
     replied: BTreeSet<Key>,
     /// Set while the engine is being killed: what is cut off then is no answer.
@@ -105,6 +107,7 @@ impl Sinks {
             counts: BTreeMap::new(),
             in_flight: BTreeMap::new(),
             in_flight_most: BTreeMap::new(),
+            free_at: BTreeMap::new(),
             replied: BTreeSet::new(),
             killed: false,
             deadly: BTreeSet::new(),
@@ -203,7 +206,8 @@ impl Sinks {
         let count = counts
             .entry((sink.clone(), whose.clone(), key.clone()))
             .or_default();
-        let line = script.line(*count).clone();
+        let mut line = script.line(*count).clone();
+        line.wait = shared.work(&sink, &line);
         let in_flight = shared.in_flight.entry(sink.clone()).or_default();
         *in_flight += 1;
         let in_flight = *in_flight;
@@ -310,6 +314,23 @@ impl Sinks {
             What::Panic => panic!("a bug, as a test wants it"),
             What::Hang => unreachable!("a function that hangs never comes to an answer"),
         }
+    }
+}
+
+impl Shared {
+    /// How long an answer takes, with the wait for a worker to be free.
+    fn work(&mut self, sink: &str, line: &Line) -> Duration {
+        if line.workers == 0 {
+            return line.wait;
+        }
+        let now = self.began.elapsed();
+        let free_at = self.free_at.entry(sink.to_owned()).or_default();
+        free_at.resize(line.workers, now);
+        let Some(first) = free_at.iter_mut().min() else {
+            return line.wait;
+        };
+        *first = now.max(*first) + line.wait;
+        *first - now
     }
 }
 

@@ -29,7 +29,9 @@ impl Aim {
         let aim = Arc::clone(self);
         Function::start(move |request| {
             if request.header("ce-id") == deadly {
-                let pid = until("a node to kill", PATIENCE, || aim.at.lock().unwrap().take());
+                let pid = until("a node to kill", PATIENCE, || {
+                    aim.at.lock().expect("nobody panics with it").take()
+                });
                 kill_process(pid, Signal::KILL).expect("it is there");
             }
             until("killed often enough", PATIENCE, || {
@@ -41,7 +43,7 @@ impl Aim {
 
     /// Lets the node be killed. Whether it was; `false` when all is settled.
     fn is_hit(&self, node: &mut Weft) -> bool {
-        *self.at.lock().unwrap() = Some(node.pid());
+        *self.at.lock().expect("nobody panics with it") = Some(node.pid());
         let hit = until("killed or settled", 3 * PATIENCE, || {
             if node.has_ended() {
                 return Some(true);
@@ -102,7 +104,7 @@ fn an_event_whose_function_kills_the_broker_is_set_aside() {
     says(&said, 0, &["poison", why, "amount"]);
 
     // The function is mended, and the letter redriven.
-    *aim.at.lock().unwrap() = None;
+    *aim.at.lock().expect("nobody panics with it") = None;
     node.terminate();
     assert_eq!(node.wait().0, 0);
     let mended = Function::start(|_| 200);

@@ -3,6 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use broker::records::Cause;
 use expect_test::{Expect, expect};
 use tests::{
     Script, Terms, World, after, always, garbles, hangs, order_placed, refuses_connection, replies,
@@ -108,7 +109,7 @@ async fn every_status_ends_as_the_table_says() {
 #[tokio::test(start_paused = true)]
 async fn there_is_no_status_without_a_meaning() {
     let mut lines = String::new();
-    for hundred in [100, 300, 400, 500] {
+    for hundred in (100..1_000).step_by(100) {
         let mut builder = World::new();
         for status in hundred..hundred + 100 {
             let name = format!("s{status}");
@@ -122,20 +123,73 @@ async fn there_is_no_status_without_a_meaning() {
         let attempts = |status: u16| world.calls_of(&format!("s{status}"), "o-1").len();
         let retried = (hundred..hundred + 100).filter(|status| attempts(*status) == 2);
         let retried: Vec<u16> = retried.collect();
+        let books = world.report().await.books;
+        let (delivered, dead) = (books.delivered, books.dead());
+        let (refused, exhausted) = (Cause::Refused as usize, Cause::Exhausted as usize);
+        assert_eq!(books.dead[exhausted] as usize, retried.len());
+        assert_eq!(dead, books.dead[refused] + books.dead[exhausted]);
         let shown = match retried.len() {
             0 => "none".to_owned(),
             100 => "all".to_owned(),
             _ => format!("{retried:?}"),
         };
-        writeln!(lines, "{hundred}: {shown} retried").unwrap();
+        writeln!(
+            lines,
+            "{hundred}: {shown} retried, {delivered} delivered, {dead} dead"
+        )
+        .unwrap();
     }
     expect![[r#"
-        100: none retried
-        300: none retried
-        400: [404, 408, 409, 429] retried
-        500: all retried
+        100: none retried, 0 delivered, 100 dead
+        200: none retried, 100 delivered, 0 dead
+        300: none retried, 0 delivered, 100 dead
+        400: [404, 408, 409, 429] retried, 0 delivered, 100 dead
+        500: all retried, 0 delivered, 100 dead
+        600: all retried, 0 delivered, 100 dead
+        700: all retried, 0 delivered, 100 dead
+        800: all retried, 0 delivered, 100 dead
+        900: all retried, 0 delivered, 100 dead
     "#]]
     .assert_eq(&lines);
+}
+
+/// GUARANTEES 4: a policy's word beats the table's, for each status by itself.
+#[tokio::test(start_paused = true)]
+async fn a_policy_judges_statuses_its_own_way() {
+    let policy = "apiVersion: weft.dev/v1alpha1
+kind: DeliveryPolicy
+metadata: {name: own}
+spec: {retry: {on: [402, 410, 425], never: [404, 409, 501, 503]}}
+";
+    let statuses = [
+        200, 302, 402, 404, 408, 409, 410, 422, 425, 429, 500, 501, 503,
+    ];
+    let mut builder = World::new().file("own.yaml", policy);
+    for status in statuses {
+        let name = format!("s{status}");
+        let own = terms().retry(2).policy("own");
+        builder = builder
+            .trigger(&name, tests::everything(), own)
+            .sink(&name, always(status));
+    }
+    let world = builder.start().await;
+    world.publish(order_placed("o-1")).await;
+    world.until_settled().await;
+    world.check(expect![[r#"
+        s200  o-1  200  delivered
+        s302  o-1  302  dead{refused}
+        s402  o-1  402 402 402  dead{exhausted}
+        s404  o-1  404  dead{refused}
+        s408  o-1  408 408 408  dead{exhausted}
+        s409  o-1  409  dead{refused}
+        s410  o-1  410 410 410  dead{exhausted}
+        s422  o-1  422  dead{refused}
+        s425  o-1  425 425 425  dead{exhausted}
+        s429  o-1  429 429 429  dead{exhausted}
+        s500  o-1  500 500 500  dead{exhausted}
+        s501  o-1  501  dead{refused}
+        s503  o-1  503  dead{refused}
+    "#]]);
 }
 
 #[tokio::test(start_paused = true)]

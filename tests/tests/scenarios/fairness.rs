@@ -44,13 +44,16 @@ async fn a_destination_has_256_requests_in_the_air_at_the_most() {
     assert_eq!(world.sinks.in_flight_most("other"), 100);
 }
 
-/// GUARANTEES 11.
-#[tokio::test(start_paused = true)]
-async fn one_hung_function_does_not_delay_nine_good_ones() {
+/// How long 99 of 100 deliveries of nine good functions took from being published, with a hung
+/// one beside them or without.
+async fn good_p99(hung: bool) -> Duration {
     let good: Vec<String> = (1..10).map(|n| format!("good-{n}")).collect();
-    let mut builder = World::new()
-        .trigger("hung", everything(), terms())
-        .sink("hung", hangs());
+    let mut builder = World::new();
+    if hung {
+        builder = builder
+            .trigger("hung", everything(), terms())
+            .sink("hung", hangs());
+    }
     for name in &good {
         builder = builder
             .trigger(name, everything(), terms())
@@ -64,11 +67,24 @@ async fn one_hung_function_does_not_delay_nine_good_ones() {
             report.books.delivered == 9 * 1000
         })
         .await;
-    // 10 rounds of 100 in the air, 5 ms each.
-    let took = world.time() - published;
-    assert!(took < 200 * MS, "{took:?}");
-    assert_eq!(world.sinks.in_flight("hung"), 100);
+    assert_eq!(world.sinks.in_flight("hung"), if hung { 100 } else { 0 });
+    let calls = world.calls();
+    let good = calls.iter().filter(|call| call.sink != "hung");
+    let mut took: Vec<Duration> = good
+        .filter_map(|call| Some(call.ended?.saturating_sub(published)))
+        .collect();
+    took.sort();
     world.settle().await;
+    took[took.len() * 99 / 100]
+}
+
+/// GUARANTEES 11.
+#[tokio::test(start_paused = true)]
+async fn one_hung_function_does_not_delay_nine_good_ones() {
+    let (alone, beside) = (good_p99(false).await, good_p99(true).await);
+    // 10 rounds of 100 in the air, 5 ms each.
+    assert!(alone < 200 * MS, "{alone:?}");
+    assert!(beside <= alone * 11 / 10, "{beside:?} and {alone:?} alone");
 }
 
 /// With room for three requests, each of three ready lanes has one in the air, however many one

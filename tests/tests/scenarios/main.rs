@@ -1,6 +1,7 @@
 //! The whole engine keeps its promises: in process, with paused time, scripted functions and a
 //! disk that loses power on demand. A file for each theme.
 
+mod adaptive;
 mod age;
 mod answers;
 mod backoff;
@@ -13,8 +14,10 @@ mod dedup;
 mod delete;
 mod dlq;
 mod fairness;
+mod lanes;
 mod nack;
 mod ordering;
+mod outage;
 mod outcomes;
 mod patience;
 mod pause;
@@ -29,3 +32,4 @@ mod sidecars;
 mod start;
 mod storage;
 mod versions;
+mod warmup;
