@@ -97,3 +97,78 @@ impl ReplayBook {
         self.going().map(replayed).collect()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(start: bool) -> Spec {
+        Spec {
+            start,
+            from: 0,
+            to: Offset(90),
+            broker: 1,
+            rate: 0,
+            filters: String::new(),
+        }
+    }
+
+    fn step(id: u64, number: Number, cursor: u64, ended: bool, spec: Option<Spec>) -> Replayed {
+        Replayed {
+            id,
+            number,
+            at: WallTime(7),
+            cursor: Offset(cursor),
+            ended,
+            spec,
+            offsets: Vec::new(),
+        }
+    }
+
+    /// What a book is after the records that it opens a segment with.
+    fn opened(book: &ReplayBook) -> ReplayBook {
+        let mut anew = ReplayBook::default();
+        for record in book.opening() {
+            let stored = journal::Stored {
+                offset: Offset(0),
+                kind: record.kind,
+                version: record.version,
+                tag: record.tag,
+                body: record.body,
+            };
+            anew.take(&Replayed::read(&stored).unwrap());
+        }
+        anew
+    }
+
+    #[test]
+    fn a_segment_opens_with_what_goes_on() {
+        let mut book = ReplayBook::default();
+        book.take(&step(1, 3, 0, false, Some(spec(true))));
+        book.take(&step(2, 4, 10, false, Some(spec(false))));
+        book.take(&step(2, 4, 20, false, None));
+        let going: Vec<_> = opened(&book)
+            .going()
+            .map(|(id, going)| (id, going.number, going.cursor.0))
+            .collect();
+        assert_eq!(going, [(1, 3, 0), (2, 4, 20)]);
+        book.take(&step(1, 3, 90, true, None));
+        assert_eq!(opened(&book).going().count(), 1);
+        assert_eq!(opened(&book).next_id(), 3);
+    }
+
+    #[test]
+    fn a_start_is_begun_once_until_its_trigger_is_deleted() {
+        let mut book = ReplayBook::default();
+        book.take(&step(1, 4, 0, false, Some(spec(false))));
+        assert!(!book.has_started(4), "it is a replay");
+        book.take(&step(2, 3, 0, false, Some(spec(true))));
+        assert!(book.has_started(3));
+        book.take(&step(2, 3, 90, true, None));
+        assert!(book.has_started(3), "also when it has ended");
+        book.forget(3);
+        assert!(!book.has_started(3));
+        book.forget(4);
+        assert_eq!(book.going().count(), 0);
+    }
+}

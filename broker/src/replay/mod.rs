@@ -102,7 +102,7 @@ pub enum ReplayError {
         offset: u64,
     },
     /// It would end before it begins.
-    #[error("the end (offset {to}) is not behind the beginning (offset {from})")]
+    #[error("nothing is stored there: it would begin at offset {from} and end before offset {to}")]
     Empty {
         /// Where it would begin.
         from: u64,

@@ -378,7 +378,7 @@ async fn mistakes_are_named() {
     expect![[r#"
         the log reaches back to 2026-01-01T02:00:00.077Z (offset 8), not further: what was before was let go of; begin there, or with `earliest`
         the log reaches back to 2026-01-01T02:00:00.077Z (offset 8), not further: what was before was let go of; begin there, or with `earliest`
-        the end (offset 15) is not behind the beginning (offset 1099511627776)
+        nothing is stored there: it would begin at offset 1099511627776 and end before offset 15
         there is no trigger default/nobody; `weft get triggers` lists those there are
         the address is "ftp://x/", ftp:// is not supported: write an http:// address
         filter[0].prefx is not a known field: did you mean prefix?"#]].assert_eq(&said.join("\n"));

@@ -3,6 +3,8 @@
 
 use std::time::Duration;
 
+use broker::jobs;
+use broker::redrive::{self, What, Which};
 use broker::time::rfc3339;
 use expect_test::expect;
 use journal::model_disk::CrashRule;
@@ -82,10 +84,13 @@ async fn a_start_under_traffic_and_crashes_owes_each_event_once() {
             .sink("late", after(2 * MS))
             .start()
             .await;
-        world.publish_all(orders(0, 400)).await;
+        // More than a start owes ahead, so that a crash finds it in the middle.
+        for batch in 0..5 {
+            world.publish_all(orders(batch * 500, 500)).await;
+        }
         let publisher = world.publisher();
         world.spawn(async move {
-            for event in orders(400, 300) {
+            for event in orders(2500, 300) {
                 if publisher.publish("default", vec![event]).await.is_err() {
                     return;
                 }
@@ -102,12 +107,12 @@ async fn a_start_under_traffic_and_crashes_owes_each_event_once() {
         );
         world.begin_reload();
         world
-            .advance(Duration::from_millis(seed.within(1..200)))
+            .advance(Duration::from_millis(seed.within(1..900)))
             .await;
         world
             .crash(seed.of_these(&CrashRule::ALL), seed.number)
             .await;
-        world.publish_all(orders(1000, 50)).await;
+        world.publish_all(orders(5000, 50)).await;
         world.until_settled().await;
         world
             .until("started", |report| {
@@ -126,4 +131,47 @@ async fn a_start_under_traffic_and_crashes_owes_each_event_once() {
             seed.number
         );
     }
+}
+
+/// More new triggers at once than jobs may be at work: the others begin when there is room.
+#[tokio::test(start_paused = true)]
+async fn each_of_many_new_triggers_gets_its_start() {
+    let mut world = World::new()
+        .trigger("first", everything(), terms())
+        .sink("first", always(200))
+        .start()
+        .await;
+    world.publish_all(orders(0, 20)).await;
+    world.until_settled().await;
+    // All places are taken at first, by what wakes nobody when it ends.
+    let asked = || redrive::Asked {
+        which: Which::All(Box::default()),
+        what: What::Discard,
+        dry_run: true,
+    };
+    let idle: Vec<_> = (0..jobs::RUNNING_MAX)
+        .map(|_| world.engine().redrive(asked()).expect("there is a place").1)
+        .collect();
+    for n in 0..20 {
+        let name = format!("late-{n}");
+        world.sink(&name, always(200));
+        world.write_trigger(&name, everything(), terms().start("earliest"));
+    }
+    world.reload().await;
+    world.advance(HOUR).await;
+    assert_eq!(world.report().await.books.matched, 20);
+    for work in idle {
+        world.run(work).await;
+    }
+    world
+        .until("started", |report| report.books.matched == 21 * 20)
+        .await;
+    world.until_settled().await;
+    let report = world.report().await;
+    let delivered: Vec<u64> = report
+        .triggers
+        .iter()
+        .map(|trigger| trigger.book.delivered)
+        .collect();
+    assert_eq!(delivered, [20; 21]);
 }
