@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use crate::records::wire::{self, Short, Take};
 use crate::records::{Cause, FORWARD, Number, Outcome};
 
 /// One trigger's columns.
@@ -46,6 +47,33 @@ impl Book {
     }
 }
 
+impl Book {
+    fn put(&self, out: &mut Vec<u8>) {
+        wire::put_varint(out, self.matched);
+        wire::put_varint(out, self.delivered);
+        self.dead
+            .iter()
+            .for_each(|dead| wire::put_varint(out, *dead));
+        wire::put_varint(out, self.cancelled);
+        wire::put_varint(out, self.owed);
+    }
+
+    fn take(take: &mut Take<'_>) -> Result<Self, Short> {
+        let (matched, delivered) = (take.varint("matched")?, take.varint("delivered")?);
+        let mut dead = [0; 9];
+        for dead in &mut dead {
+            *dead = take.varint("dead")?;
+        }
+        Ok(Self {
+            matched,
+            delivered,
+            dead,
+            cancelled: take.varint("cancelled")?,
+            owed: take.varint("owed")?,
+        })
+    }
+}
+
 /// Every trigger's books.
 #[derive(Debug, Clone, Default)]
 pub struct Books {
@@ -56,6 +84,32 @@ pub struct Books {
 }
 
 impl Books {
+    /// Appends them as the view keeps them: the two of those that are no more, then a count and
+    /// number and columns each, all varints.
+    pub(crate) fn put(&self, out: &mut Vec<u8>) {
+        self.closed.put(out);
+        self.closed_forwards.put(out);
+        wire::put_varint(out, self.open.len() as u64);
+        for (number, book) in &self.open {
+            wire::put_varint(out, u64::from(*number));
+            book.put(out);
+        }
+    }
+
+    /// Reads them back.
+    pub(crate) fn take(take: &mut Take<'_>) -> Result<Self, Short> {
+        let (closed, closed_forwards) = (Book::take(take)?, Book::take(take)?);
+        let mut open = HashMap::new();
+        for _ in 0..take.varint("books")? {
+            open.insert(take.number("book's number")?, Book::take(take)?);
+        }
+        Ok(Self {
+            open,
+            closed,
+            closed_forwards,
+        })
+    }
+
     /// A delivery begins.
     pub(crate) fn matched(&mut self, number: Number) {
         let book = self.open.entry(number).or_default();

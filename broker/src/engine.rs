@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::ops::Range;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
 use journal::{Clock, Journal, Offset, Porter};
@@ -17,9 +17,10 @@ use crate::books::by_cause;
 use crate::careful::Careful;
 use crate::dead_letters::DeadLetters;
 use crate::dedup::Dedup;
-use crate::fold::{self, OpenError};
+use crate::fold::OpenError;
 use crate::ingress::Ingress;
 use crate::jobs::{Job, Jobs, TooMany};
+use crate::keeper::{self, Keeper, OnProgress, SpaceReport, Standing, ToKeeper};
 use crate::lane::Tally;
 use crate::limits::Limits;
 use crate::log::{Log, Stopped};
@@ -32,11 +33,14 @@ use crate::registrar::Registrar;
 use crate::registry::Applied;
 use crate::replay::{Replayer, Replays};
 use crate::report::{
-    BrokerReport, DestinationReport, LaneReport, PausedReport, Report, TriggerReport,
+    BrokerReport, DestinationReport, LaneReport, LogReport, PausedReport, Report, TriggerReport,
 };
+use crate::router::fence::Fence;
 use crate::router::{self, Router, RouterReport, ToRouter};
 use crate::sidecar::Sidecars;
+use crate::store::Store;
 use crate::trace::Spans;
+use crate::view;
 use crate::worker::{self, ToWorker, Worker};
 
 /// Messages to one worker that may wait. The router waits when they are all taken.
@@ -57,8 +61,19 @@ pub struct Setup {
     pub workers: usize,
     /// The engine's bounds.
     pub limits: Limits,
+    /// The journal of what is kept of the log's reclaimed segments, opened; in a folder of its
+    /// own beside the log's.
+    pub kept: Journal,
+    /// Where the view lies.
+    pub view: view::Place,
+    /// Is told how far opening has come.
+    pub progress: OnProgress,
+    /// Bytes that log, kept and view may take together (GUARANTEES 21).
+    pub bytes_max: u64,
     /// How long history that nobody is owed is kept, at the most (default P7D).
     pub retention: Duration,
+    /// How long dead letters are kept (default P14D, GUARANTEES 15).
+    pub retention_dead_letters: Duration,
     /// Where jitter and span ids begin.
     pub seed: u64,
 }
@@ -73,6 +88,8 @@ pub struct Opened {
     pub workers: Vec<Worker>,
     /// Must run for replays to go on.
     pub replayer: Replayer,
+    /// Must run; it blocks on the disk, so it wants a thread of its own.
+    pub keeper: Keeper,
     /// What was in the log.
     pub found: Found,
 }
@@ -90,6 +107,8 @@ pub struct Found {
     pub brokers: u64,
     /// Triggers in force.
     pub triggers: u64,
+    /// Whether the view was made anew from kept and the log.
+    pub view_anew: bool,
     /// Ranges of offsets that are lost to damage.
     pub lost: Vec<Range<Offset>>,
     /// Deliveries that may have ended the process before, twice, and now go one at a time.
@@ -110,6 +129,7 @@ pub struct Engine {
     jobs: Jobs,
     pub(crate) replays: Arc<Replays>,
     sidecars: Sidecars,
+    keeper: mpsc::Sender<ToKeeper>,
 }
 
 /// The engine has ended, or its log has stopped.
@@ -124,7 +144,8 @@ impl From<Stopped> for Ended {
 }
 
 impl Engine {
-    /// Folds the log and makes the parts. Reads all of the log: blocking.
+    /// Opens the view, folds what it doesn't hold yet, and makes the parts. Without a view it
+    /// reads all of the log: blocking.
     ///
     /// # Errors
     ///
@@ -136,17 +157,23 @@ impl Engine {
             spans,
             workers,
             limits,
+            kept,
+            view,
+            progress,
+            bytes_max,
             retention,
+            retention_dead_letters,
             seed,
         } = setup;
-        let mut folded = fold::fold(&journal)?;
+        let standing = keeper::open(&journal, kept.clone(), &view, &progress)?;
+        let folded = &standing.fold;
         let mut dedup = Dedup::new(Dedup::draw_key(), limits.dedup_entries_max);
         dedup.ask(folded.registry_then.dedup());
         let from = dedup.window_start(&journal, folded.routed_to, clock.wall());
         dedup.recall(&journal, from, folded.routed_to)?;
         let now = clock.wall();
         let in_the_air = match folded.suspicion.is_needed() {
-            true => poison::in_the_air(&folded, now),
+            true => poison::in_the_air(folded, &standing.view, now)?,
             false => Vec::new(),
         };
         let started = folded.suspicion.begin(
@@ -158,8 +185,8 @@ impl Engine {
         );
         let careful = Arc::new(Careful::new(&started, limits.quarantine_after));
         let log = Log::new(journal, clock);
-        let found = found(&folded, &careful);
-        let letters = Arc::new(Mutex::new(std::mem::take(&mut folded.letters)));
+        let found = found(&standing, &careful);
+        let store = Store::new(log.journal().clone(), kept, Arc::clone(&standing.view));
         // Nothing is, until the router runs.
         let (in_force, reached) = watch::channel(0);
         let registrar = Registrar::new(
@@ -168,9 +195,8 @@ impl Engine {
             folded.registry.clone(),
             reached,
         );
-        let pauses = std::mem::take(&mut folded.pauses);
-        let pausing = Pausing::new(log.clone(), pauses, &folded.registry);
-        let replays = Arc::new(Replays::new(std::mem::take(&mut folded.replays)));
+        let pausing = Pausing::new(log.clone(), folded.pauses.clone(), &folded.registry);
+        let replays = Arc::new(Replays::new(folded.replays.clone()));
         let (paused, going) = (pausing.opening(), Arc::clone(&replays));
         registrar.open_segments(move || {
             let mut records = paused();
@@ -190,6 +216,7 @@ impl Engine {
             let seed = seed.wrapping_add(index as u64);
             Worker::new(worker::Parts {
                 log,
+                store: store.clone(),
                 limits,
                 spans,
                 seed,
@@ -199,24 +226,24 @@ impl Engine {
             })
         });
         let workers = workers.collect();
-        let dead_letters = DeadLetters::new(Arc::clone(&letters), log.clone());
+        let dead_letters = DeadLetters::new(store);
+        let fence = Arc::new(Fence::default());
         let parts = router::Parts {
             log: log.clone(),
-            retention,
             event_bytes_max: limits.event_bytes_max,
             admission: Arc::clone(&admission),
             workers: peers.clone(),
             questions,
             registrar: Arc::clone(&registrar),
             in_force,
-            letters,
             pausing: Arc::clone(&pausing),
             replays: Arc::clone(&replays),
+            fence: Arc::clone(&fence),
             dedup,
             started,
             careful: Arc::clone(&careful),
         };
-        let router = Router::new(parts, folded);
+        let router = Router::new(parts, folded, &standing.view)?;
         let jobs = Jobs::default();
         let sidecars = Sidecars::new(log.journal().clone());
         let replayer = Replayer {
@@ -227,6 +254,17 @@ impl Engine {
             replays: Arc::clone(&replays),
             sidecars: sidecars.clone(),
         };
+        let (keeper, questions) = mpsc::channel(QUESTIONS_MAX);
+        let parts = keeper::Parts {
+            log: log.clone(),
+            questions,
+            router: router_asked.clone(),
+            fence,
+            retention,
+            retention_dead_letters,
+            bytes_max,
+        };
+        let keeps = Keeper::new(parts, standing);
         let engine = Self {
             log,
             admission,
@@ -239,12 +277,14 @@ impl Engine {
             jobs,
             replays,
             sidecars,
+            keeper,
         };
         Ok(Opened {
             engine,
             router,
             workers,
             replayer,
+            keeper: keeps,
             found,
         })
     }
@@ -316,12 +356,17 @@ impl Engine {
             destinations.extend(report.destinations);
             retired.add(&report.retired);
         }
-        Ok(self.compose(router, &mut lanes, destinations, retired))
+        let (to, space) = oneshot::channel();
+        let asked = self.keeper.send(ToKeeper::Report(to)).await;
+        asked.map_err(|_| Ended)?;
+        let space = space.await.map_err(|_| Ended)?;
+        Ok(self.compose(router, space, &mut lanes, destinations, retired))
     }
 
     fn compose(
         &self,
         router: RouterReport,
+        space: SpaceReport,
         lanes: &mut HashMap<Number, LaneReport>,
         mut destinations: Vec<DestinationReport>,
         retired: Tally,
@@ -336,7 +381,10 @@ impl Engine {
         } = router;
         // Here, on the thread of who asks: kept by the router it would be megabytes.
         let (lowered, _) = registry.lowered();
-        let letters = self.dead_letters.count_by_trigger();
+        let log = LogReport {
+            held_from: space.held_from,
+            ..log
+        };
         let mut brokers = Vec::new();
         let mut triggers = Vec::new();
         for entry in registry.entries() {
@@ -379,7 +427,7 @@ impl Engine {
                         forward: sink.is_some().then(|| books.of(number | FORWARD)),
                         dead_letter_sink: sink,
                         lane: lanes.remove(&number).unwrap_or_default(),
-                        dead_letters: letters.get(&number).copied().unwrap_or(0),
+                        dead_letters: space.letters.kept.get(&number).copied().unwrap_or(0),
                         suspects: self.careful.suspects_of(number) as u64,
                         paused: self.pausing.look(|book| {
                             PausedReport::of(book, number, trigger.subscriber.key().as_str())
@@ -410,6 +458,7 @@ impl Engine {
             log,
             dedup,
             suspects: self.careful.suspects() as u64,
+            space,
         }
     }
 
@@ -448,6 +497,11 @@ impl Engine {
     /// The journal under the engine, for its facts and statistics.
     pub fn journal(&self) -> &Journal {
         self.log.journal()
+    }
+
+    /// The journal of what is kept of the log's reclaimed segments.
+    pub fn kept(&self) -> &Journal {
+        self.dead_letters.kept()
     }
 
     /// Starts no further attempt, lets those in the air finish for up to `grace`, and writes
@@ -491,31 +545,31 @@ impl Engine {
             tag: 0,
             body: body.into(),
         };
-        self.log
-            .journal()
-            .clone()
-            .close(journal::Group::one(mark))
-            .await
-            .map(drop)
-            .map_err(|_| Ended)
+        let log = self.log.journal().clone();
+        let closed = log.close(journal::Group::one(mark)).await;
+        // Also after a log that had stopped: what is durable of it is written to the view.
+        let (done, kept) = oneshot::channel();
+        let asked = self.keeper.send(ToKeeper::Close(done)).await;
+        asked.map_err(|_| Ended)?;
+        kept.await.map_err(|_| Ended)?;
+        closed.map(drop).map_err(|_| Ended)
     }
 }
 
-fn found(folded: &fold::Fold, careful: &Careful) -> Found {
+fn found(standing: &Standing, careful: &Careful) -> Found {
+    let fold = &standing.fold;
     let kind = |kind: Kind| {
-        folded
-            .registry
-            .entries()
-            .filter(|entry| entry.kind == kind)
-            .count()
+        let entries = fold.registry.entries();
+        entries.filter(|entry| entry.kind == kind).count()
     };
     Found {
-        owed: folded.owed.len(),
-        parked: folded.parked.len() as u64,
-        dead_letters: folded.letters.kept().count() as u64,
+        owed: fold.owed.len(),
+        parked: fold.parked.len(),
+        dead_letters: standing.view.letter_counts().kept_total(),
         brokers: kind(Kind::Broker) as u64,
         triggers: kind(Kind::Trigger) as u64,
-        lost: folded.lost.clone(),
+        view_anew: standing.anew,
+        lost: fold.lost.clone(),
         suspects: careful.suspects() as u64,
     }
 }

@@ -1,13 +1,13 @@
 //! Which dead letters: the filters of `weft dead-letters`, the same for list, redrive, discard and
 //! export.
 //!
-//! What the index knows is asked of it; the rest, status, type and text, is asked of the letter's
-//! record, so such a search reads the disk and is bounded ([`READ_MAX`]).
+//! What the view knows is asked of it; the rest, type and text, is asked of the letter's record, so
+//! such a search reads the disk and is bounded ([`READ_MAX`]).
 
 use journal::{Offset, WallTime};
 use triggers::TriggerName;
 
-use crate::dead_letters::{Letter, Row, State};
+use crate::dead_letters::{Letter, Reason, Row, State};
 use crate::records::{Cause, Number};
 
 /// Letters that one look reads from disk in search of those that are wanted. A longer search goes
@@ -87,21 +87,23 @@ impl Query {
             .as_ref()
             .is_none_or(|name| row.trigger == *name)
             && self.number.is_none_or(|number| row.number == number)
-            && self.cause.is_none_or(|cause| row.cause == cause)
+            && self
+                .cause
+                .is_none_or(|cause| row.reason == Reason::Dead(cause))
             && self.state.is_none_or(state)
+            && self.status.is_none_or(|status| row.status == Some(status))
             && self.died_before.is_none_or(|before| row.at < before)
             && self.died_from.is_none_or(|from| from <= row.at)
     }
 
     /// Whether the letter itself must be read to know.
     pub fn reads(&self) -> bool {
-        self.status.is_some() || self.ty.is_some() || self.contains.is_some()
+        self.ty.is_some() || self.contains.is_some()
     }
 
     /// Whether a letter is wanted whose row is.
     pub fn wants(&self, letter: &Letter) -> bool {
         let attempts = &letter.dead.attempts;
-        let status = |status| attempts.last().and_then(|last| last.status) == Some(status);
         let ty = |wanted: &TypeIs| {
             let event = letter.event.as_ref();
             event.is_ok_and(|envelope| wanted.is(envelope.event.as_ref().ty()))
@@ -111,9 +113,7 @@ impl Query {
                 attempt.text.contains(text.as_str()) || has(&attempt.body, text.as_bytes())
             })
         };
-        self.status.is_none_or(status)
-            && self.ty.as_ref().is_none_or(ty)
-            && self.contains.as_ref().is_none_or(contains)
+        self.ty.as_ref().is_none_or(ty) && self.contains.as_ref().is_none_or(contains)
     }
 }
 

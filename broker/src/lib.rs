@@ -4,7 +4,9 @@
 //! is stored by [`log`]. The [`router`] matches it and says who is owed it. A [`worker`] turns
 //! its [`lane`]s, sends through a [`sink`], and [`next_step`] decides what follows each
 //! [`answer`]. What ended is in the [`books`]; what ended badly in the [`dead_letters`]. The
-//! [`fold`] finds all of it again after a restart.
+//! [`fold`] finds all of it again after a restart: the [`keeper`] runs it behind the log, writes
+//! what it finds to the [`view`], and copies to [`kept`] what is still needed when its segment
+//! goes.
 //!
 //! The broker opens no socket and reads no clock but the one it is given.
 
@@ -23,9 +25,10 @@ pub mod engine;
 pub mod fold;
 mod guarded;
 pub mod histogram;
-mod holds;
 pub mod ingress;
 pub mod jobs;
+pub mod keeper;
+pub mod kept;
 pub mod keys;
 pub mod lane;
 pub mod letter_query;
@@ -50,14 +53,17 @@ mod seek;
 pub mod sidecar;
 pub mod sink;
 pub mod steady;
+mod store;
 pub mod time;
 pub mod trace;
+pub mod view;
 pub mod worker;
 
 pub use answer::{Answer, Attempted, Nack, Reply};
 pub use engine::{Engine, Opened, Setup};
 pub use ingress::{Ingress, Receipt, Refusal};
 pub use journal::{Clock, WallTime};
+pub use keeper::{Keeper, Progress};
 pub use limits::Limits;
 pub use router::Router;
 pub use sink::{Request, Sink};
@@ -79,6 +85,9 @@ pub enum Fault {
     /// A record of ours doesn't read back.
     #[error(transparent)]
     Malformed(records::Malformed),
+    /// What is still needed can't be kept, or the view not written.
+    #[error("what must be kept can't be: {0}")]
+    NotKept(String),
     /// A resource in the log doesn't read back.
     #[error(transparent)]
     Unreadable(registry::Unreadable),

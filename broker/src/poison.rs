@@ -29,7 +29,9 @@ use journal::{Offset, WallTime};
 
 use crate::fold::Fold;
 use crate::records::started::{Before, Started, Which};
+use crate::records::wire::{self, Short, Take};
 use crate::records::{FORWARD, Number};
+use crate::view::{View, ViewError};
 
 /// Bytes of suspects in a Started record: some thousands. Beyond, those that are farthest back in
 /// their lanes aren't suspected.
@@ -38,9 +40,22 @@ pub(crate) const SUSPECTS_BYTES_MAX: usize = 64 * 1024;
 /// What a suspect may take in a Started record: two varints, and its share of the rest.
 const SUSPECT_BYTES_MAX: usize = 16;
 
+const BEGUN: u8 = 1;
+const STOPPED: u8 = 2;
+const LANDED: u8 = 4;
+const TRYING: u8 = 8;
+
 /// The deliveries of the fold that may have been in the air when the process ended, the first of
 /// each lane before the second of any.
-pub(crate) fn in_the_air(folded: &Fold, now: WallTime) -> Vec<Which> {
+///
+/// # Errors
+///
+/// The view can't be read.
+pub(crate) fn in_the_air(
+    folded: &Fold,
+    view: &View,
+    now: WallTime,
+) -> Result<Vec<Which>, ViewError> {
     let (lowered, _) = folded.registry.lowered();
     let cap = |number: Number| {
         let entry = folded.registry.get(number & !FORWARD)?;
@@ -49,15 +64,17 @@ pub(crate) fn in_the_air(folded: &Fold, now: WallTime) -> Vec<Which> {
     };
     let mut ranked: Vec<(usize, Which)> = Vec::new();
     for (number, offsets) in folded.owed.iter() {
+        // Read for one number at a time: most have nothing parked.
+        let parked = view.parked_of(number)?;
         let due = |offset: &u64| {
-            let parked = folded.parked.get(&(number, Offset(*offset)));
+            let parked = parked.get(&Offset(*offset));
             parked.is_none_or(|parked| parked.due <= now)
         };
         let first = offsets.iter().filter(due).take(cap(number).unwrap_or(0));
         ranked.extend(first.map(|offset| (number, Offset(offset))).enumerate());
     }
     ranked.sort_unstable();
-    ranked.into_iter().map(|(_, which)| which).collect()
+    Ok(ranked.into_iter().map(|(_, which)| which).collect())
 }
 
 /// What the log says about the lives of the process.
@@ -78,6 +95,49 @@ pub(crate) struct Suspicion {
 }
 
 impl Suspicion {
+    /// Appends it, for the view: flags u8 (1 begun, 2 stopped, 4 landed, 8 trying) | the body of a
+    /// Started record that says the rest, as bytes | with 8: number varint, offset varint.
+    pub(crate) fn put(&self, out: &mut Vec<u8>) {
+        let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+        out.push(
+            flag(self.begun, BEGUN)
+                | flag(self.stopped, STOPPED)
+                | flag(self.landed, LANDED)
+                | flag(self.trying.is_some(), TRYING),
+        );
+        let rest = Started {
+            ends: self.ends,
+            unrouted: self.unrouted.clone().unwrap_or_default(),
+            accused: self
+                .accused
+                .iter()
+                .map(|(which, times)| (*which, *times))
+                .collect(),
+            suspects: self.suspects.iter().copied().collect(),
+            ..Started::default()
+        };
+        wire::put_bytes(out, &rest.body());
+        if let Some((number, offset)) = self.trying {
+            wire::put_varint(out, u64::from(number));
+            wire::put_varint(out, offset.0);
+        }
+    }
+
+    /// Reads it back.
+    pub(crate) fn take(take: &mut Take<'_>) -> Result<Self, Short> {
+        let flags = take.byte("suspicion")?;
+        let rest = Started::of_body(take.bytes("suspicion")?)?;
+        let mut suspicion = Self::default();
+        suspicion.start(rest);
+        suspicion.begun = flags & BEGUN != 0;
+        suspicion.stopped = flags & STOPPED != 0;
+        suspicion.landed = flags & LANDED != 0;
+        if flags & TRYING != 0 {
+            suspicion.trying = Some((take.number("suspect")?, Offset(take.varint("suspect")?)));
+        }
+        Ok(suspicion)
+    }
+
     /// A record of any kind was taken in.
     pub(crate) fn live(&mut self) {
         self.begun = true;
@@ -241,12 +301,23 @@ mod tests {
             assert_eq!(read, started);
             self.suspicion.live();
             self.suspicion.start(read);
+            self.keep();
             started
         }
 
         fn land(&mut self, which: Which) {
             self.suspicion.live();
             self.suspicion.land(which);
+            self.keep();
+        }
+
+        /// As a view keeps it.
+        fn keep(&mut self) {
+            let mut bytes = Vec::new();
+            self.suspicion.put(&mut bytes);
+            let kept = Suspicion::take(&mut Take::new(&bytes)).unwrap();
+            assert_eq!(kept, self.suspicion);
+            self.suspicion = kept;
         }
     }
 

@@ -260,8 +260,8 @@ impl Work {
                 Fate::Taken => self.did([letter.id]),
                 Fate::StillOwed => walk.again.push_back(letter.id),
                 Fate::NoLane => self.job.refuse(letter.id.0, no_trigger(letter)),
-                // By another job, which says so.
-                Fate::Handled => {}
+                // By another job, which says so. A letter's event never goes before the letter.
+                Fate::Handled | Fate::Gone => {}
             }
         }
         self.pace

@@ -11,6 +11,7 @@ use crate::dedup::DedupReport;
 use crate::destination::breaker::{State, Trip};
 use crate::destination::{ANSWER_CLASSES, Deferral, Destination, Now};
 use crate::histogram::Histogram;
+use crate::keeper::SpaceReport;
 use crate::keys::Keys;
 use crate::lane::{Lane, Tally};
 use crate::pauses::{PauseBook, What};
@@ -34,6 +35,8 @@ pub struct Report {
     pub retired: Tally,
     /// Where routing is.
     pub log: LogReport,
+    /// What storage holds.
+    pub space: SpaceReport,
     /// What deduplication remembers.
     pub dedup: DedupReport,
     /// Deliveries that may have ended the process before, and go one at a time.

@@ -6,49 +6,48 @@
 //! the books, so that the books say what a restart would find.
 
 pub(crate) mod again;
+pub(crate) mod fence;
 mod lanes;
 mod one_by_one;
-mod reclaim;
 mod replays;
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use event::EventRef;
-use journal::{Offset, Stored};
+use journal::{Offset, Stored, WallTime};
+use roaring::RoaringTreemap;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use triggers::Index;
 use triggers::index::BrokerId;
 
 use self::again::{AgainBook, Discard, OweAgain};
+use self::fence::Fence;
 use self::lanes::Placed;
 use crate::Fault;
 use crate::admission::Admission;
 use crate::books::Books;
 use crate::careful::Careful;
-use crate::dead_letters::Letters;
 use crate::dedup::{Dedup, DedupReport};
 use crate::fold::{Fold, ParkedThen};
 use crate::guarded::guarded;
-use crate::holds::Holds;
 use crate::lane::Delivery;
 use crate::log::Log;
 use crate::pausing::Pausing;
 use crate::records::dead::Dead;
 use crate::records::parked::Parked;
-use crate::records::redriven::Redriven;
 use crate::records::routed::Routed;
 use crate::records::started::Started;
 use crate::records::{
-    DEAD, EVENT, FORWARD, Number, PARKED, REDRIVEN, SETTLED, TRIGGER_SET, envelope, settled,
-    trigger_set,
+    DEAD, EVENT, FORWARD, Number, PARKED, SETTLED, TRIGGER_SET, envelope, settled, trigger_set,
 };
 use crate::registrar::Registrar;
 use crate::registry::Registry;
 use crate::replay::Replays;
 use crate::report::LogReport;
+use crate::view::{View, ViewError};
 use crate::worker::{LaneState, ToWorker};
 
 /// Bytes of records that are routed before other tasks of the thread get their turn.
@@ -79,6 +78,8 @@ pub(crate) enum ToRouter {
     Discard(Discard),
     /// The dead letters of these lanes' events block their keys no longer.
     LetKeysGo(Vec<(Number, Offset)>),
+    /// Note how far routing is, also where nobody wanted anything: the keeper waits for it.
+    NoteRouted,
     /// Route nothing more. What is stored from now on is routed at the next start.
     Stop,
 }
@@ -96,8 +97,6 @@ pub(crate) struct RouterReport {
 /// Matches what is stored, and says who is owed what.
 pub struct Router {
     pub(crate) log: Log,
-    /// How long history that nobody is owed is kept, at the most.
-    pub(crate) retention: Duration,
     /// The largest event that any broker takes.
     pub(crate) event_bytes_max: usize,
     pub(crate) admission: Arc<Admission>,
@@ -105,7 +104,6 @@ pub struct Router {
     pub(crate) questions: mpsc::Receiver<ToRouter>,
     pub(crate) registrar: Arc<Registrar>,
     pub(crate) in_force: watch::Sender<u64>,
-    pub(crate) letters: Arc<Mutex<Letters>>,
     pub(crate) pausing: Arc<Pausing>,
     pub(crate) replays: Arc<Replays>,
     registry: Registry,
@@ -114,7 +112,6 @@ pub struct Router {
     brokers: HashMap<Number, Option<BrokerId>>,
     lanes: HashMap<Number, Placed>,
     books: Books,
-    holds: Holds,
     /// The first offset that has not been routed.
     next: Offset,
     /// Where the next Routed record begins: what is before it has been noted.
@@ -145,107 +142,73 @@ pub struct Router {
 /// What a router is made of, beside the fold.
 pub(crate) struct Parts {
     pub(crate) log: Log,
-    pub(crate) retention: Duration,
     pub(crate) event_bytes_max: usize,
     pub(crate) admission: Arc<Admission>,
     pub(crate) workers: Vec<mpsc::Sender<ToWorker>>,
     pub(crate) questions: mpsc::Receiver<ToRouter>,
     pub(crate) registrar: Arc<Registrar>,
     pub(crate) in_force: watch::Sender<u64>,
-    pub(crate) letters: Arc<Mutex<Letters>>,
     pub(crate) pausing: Arc<Pausing>,
     pub(crate) replays: Arc<Replays>,
+    pub(crate) fence: Arc<Fence>,
     pub(crate) dedup: Dedup,
     pub(crate) started: Started,
     pub(crate) careful: Arc<Careful>,
 }
 
 impl Router {
-    pub(crate) fn new(parts: Parts, folded: Fold) -> Self {
+    /// Goes on where routing stopped, as `fold` and the view say.
+    pub(crate) fn new(parts: Parts, fold: &Fold, view: &View) -> Result<Self, ViewError> {
         let Parts {
             log,
-            retention,
             event_bytes_max,
             admission,
             workers,
             questions,
             registrar,
             in_force,
-            letters,
             pausing,
             replays,
+            fence,
             dedup,
             started,
             careful,
         } = parts;
-        let mut holds = Holds::default();
-        let owed = folded
-            .owed
-            .iter()
-            .filter(|(number, _)| number & FORWARD == 0);
-        owed.flat_map(|(_, offsets)| offsets.iter())
-            .for_each(|offset| holds.hold(Offset(offset)));
-        {
-            let letters = letters.lock().unwrap_or_else(PoisonError::into_inner);
-            letters.kept().for_each(|row| holds.hold(row.event));
-        }
-        let mut parked = folded.parked;
-        let mut again = folded.again;
-        let again_book = AgainBook::restore(again.keys().copied());
         let now = log.clock().wall();
-        let mut backlog: HashMap<Number, LaneState> = folded
-            .owed
-            .iter()
-            .map(|(number, offsets)| {
-                let mut state = LaneState::default();
-                for offset in offsets.iter().map(Offset) {
-                    let since = again.remove(&(number, offset));
-                    match (parked.remove(&(number, offset)), since) {
-                        (None, None) => state.owed.push(offset),
-                        (None, Some(since)) => {
-                            state.again.get_or_insert_default().push(offset, since)
-                        }
-                        (Some(ParkedThen { due, history }), since) => {
-                            // Never earlier than due; and a clock that was set back doesn't
-                            // make it wait longer than it was told to.
-                            let told = history.last().map(|last| due.since(last.started));
-                            let wait = due.since(now).min(told.unwrap_or_default());
-                            let mut delivery = Delivery::attempted(offset, history);
-                            delivery.since = since;
-                            state.parked.push((Instant::now() + wait, delivery));
-                        }
-                    }
-                }
-                (number, state)
-            })
-            .collect();
-        for ((number, key), by) in folded.blocked {
-            backlog.entry(number).or_default().blocked.push((key, by));
+        let again = &fold.again;
+        let again_book = AgainBook::restore(again.keys().copied(), fence);
+        let mut backlog = HashMap::new();
+        for (number, offsets) in fold.owed.iter() {
+            // Read for one number at a time: most have nothing parked.
+            let parked = view.parked_of(number)?;
+            let since = |offset| again.get(&(number, offset)).copied();
+            backlog.insert(number, lane_state(offsets, parked, since, now));
+        }
+        for ((number, key), by) in &fold.blocked {
+            let state: &mut LaneState = backlog.entry(*number).or_default();
+            state.blocked.push((Arc::clone(key), *by));
         }
         let outgoing = workers.iter().map(|_| Vec::new()).collect();
-        Self {
+        Ok(Self {
             log,
-            retention,
             event_bytes_max,
             admission,
             workers,
             questions,
             registrar,
             in_force,
-            letters,
             pausing,
             replays,
-            registry: folded.registry_then,
+            registry: fold.registry_then.clone(),
             index: Index::default(),
             brokers: HashMap::new(),
             lanes: HashMap::new(),
-            books: folded.books,
-            holds,
-            next: folded.routed_to,
-            routed_from: folded.routed_to,
+            books: fold.books.clone(),
+            next: fold.routed_to,
+            routed_from: fold.routed_to,
             routed: Routed::default(),
-            folded_to: folded.end,
-            seen: folded.seen,
+            folded_to: fold.end,
+            seen: fold.seen.clone(),
             backlog,
             stored: HashMap::new(),
             started: Some(started),
@@ -256,7 +219,7 @@ impl Router {
             outgoing,
             waiting: Vec::new(),
             again: again_book,
-        }
+        })
     }
 
     /// Routes until the log stops or the engine is gone.
@@ -300,9 +263,14 @@ impl Router {
                     Some(ToRouter::OweAgain(asked)) => self.owe_again(asked).await?,
                     Some(ToRouter::Discard(asked)) => self.discard(asked).await?,
                     Some(ToRouter::LetKeysGo(events)) => self.let_keys_go(events).await?,
+                    Some(ToRouter::NoteRouted) => self.note_routed().await?,
                     Some(ToRouter::Stop) | None => return Ok(()),
                 },
-                _ = tick.tick() => self.look_after().await?,
+                _ = tick.tick() => {
+                    let expired = self.registrar.expire().await;
+                    expired.map_err(|_| Fault::LogStopped)?;
+                    self.end_ad_hoc().await?;
+                }
                 changed = durable.changed(), if !behind => {
                     changed.map_err(|_| Fault::LogStopped)?;
                 }
@@ -344,7 +312,6 @@ impl Router {
                     self.take_part(stored).await?;
                 }
                 SETTLED if live => self.settle(stored)?,
-                REDRIVEN if live => self.mark(&Redriven::read(stored).map_err(Fault::Malformed)?),
                 DEAD if live => self.bury(stored)?,
                 PARKED if live && self.careful.is_on() => {
                     let parked = Parked::read(stored).map_err(Fault::Malformed)?;
@@ -369,13 +336,7 @@ impl Router {
     async fn send_owed(&mut self) -> Result<(), Fault> {
         let unnoted = self.next.0 - self.routed_from.0;
         if !self.routed.is_empty() || unnoted >= UNROUTED_OFFSETS_MAX {
-            let routed = std::mem::take(&mut self.routed);
-            let record = routed.record(self.routed_from, self.next);
-            self.routed_from = self.next;
-            self.log
-                .note([record])
-                .await
-                .map_err(|_| Fault::LogStopped)?;
+            self.note_routed().await?;
             // What was stored before a crash and is matched again must be known to be owed if it
             // is what ends the process.
             if self.careful.is_hurried() && self.routed_from <= self.folded_to {
@@ -392,6 +353,17 @@ impl Router {
             }
         }
         Ok(())
+    }
+
+    async fn note_routed(&mut self) -> Result<(), Fault> {
+        if self.routed_from == self.next {
+            return Ok(());
+        }
+        let routed = std::mem::take(&mut self.routed);
+        let record = routed.record(self.routed_from, self.next);
+        self.routed_from = self.next;
+        let noted = self.log.note([record]).await;
+        noted.map_err(|_| Fault::LogStopped)
     }
 
     /// Matches one event.
@@ -429,7 +401,6 @@ impl Router {
             .push(self.routed_from, stored.offset, &self.matching);
         for number in &self.matching {
             self.books.matched(*number);
-            self.holds.hold(stored.offset);
             if let Some(placed) = self.lanes.get(number) {
                 self.outgoing[placed.worker].push((*number, stored.offset));
             }
@@ -447,30 +418,23 @@ impl Router {
     }
 
     fn settle(&mut self, stored: &Stored) -> Result<(), Fault> {
-        let (books, holds, again) = (&mut self.books, &mut self.holds, &mut self.again);
+        let (books, again) = (&mut self.books, &mut self.again);
         let careful = &self.careful;
         settled::read(stored, |settlement| {
             careful.landed((settlement.number, settlement.offset));
             books.ended(settlement.number, settlement.outcome);
             again.end(settlement.number, settlement.offset, settlement.outcome);
-            if settlement.number & FORWARD == 0 {
-                holds.release(settlement.offset);
-            }
         })
         .map_err(Fault::Malformed)
     }
 
-    /// A dead letter is durable: it is listed, and owed to its sink.
+    /// A dead letter is durable: it is owed to its sink.
     fn bury(&mut self, stored: &Stored) -> Result<(), Fault> {
         let dead = Dead::read(stored).map_err(Fault::Malformed)?;
         let outcome = crate::records::Outcome::Dead(dead.cause);
         self.books.ended(dead.number, outcome);
         self.again.end(dead.number, dead.offset, outcome);
         self.careful.landed((dead.number, dead.offset));
-        self.letters
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(stored.offset, &dead);
         let number = dead.number | FORWARD;
         if dead.forwarded
             && let Some(placed) = self.lanes.get(&number)
@@ -479,14 +443,6 @@ impl Router {
             self.outgoing[placed.worker].push((number, stored.offset));
         }
         Ok(())
-    }
-
-    /// What was done with a dead letter is durable: its own hold on the event ends.
-    fn mark(&mut self, redriven: &Redriven) {
-        let mut letters = self.letters.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(event) = letters.mark(redriven) {
-            self.holds.release(event);
-        }
     }
 
     async fn take_part(&mut self, stored: &Stored) -> Result<(), Fault> {
@@ -533,7 +489,7 @@ impl Router {
                 end: self.log.end(),
                 routed_to: self.next,
                 events: self.stored.values().sum(),
-                held_from: self.holds.lowest(),
+                held_from: None,
                 revision: self.registry.revision,
             },
             stored: self.stored.clone(),
@@ -548,4 +504,32 @@ fn said<T>(to: oneshot::Sender<T>, answer: T) {
     if to.send(answer).is_err() {
         tracing::debug!("who asked the router has gone");
     }
+}
+
+/// What a lane begins with after a restart.
+fn lane_state(
+    offsets: &RoaringTreemap,
+    mut parked: HashMap<Offset, ParkedThen>,
+    again: impl Fn(Offset) -> Option<WallTime>,
+    now: WallTime,
+) -> LaneState {
+    let mut state = LaneState::default();
+    for offset in offsets.iter().map(Offset) {
+        let since = again(offset);
+        let Some(ParkedThen { due, history }) = parked.remove(&offset) else {
+            match since {
+                None => state.owed.push(offset),
+                Some(since) => state.again.get_or_insert_default().push(offset, since),
+            }
+            continue;
+        };
+        // Never earlier than due; and a clock that was set back doesn't make it wait longer than
+        // it was told to.
+        let told = history.last().map(|last| due.since(last.started));
+        let wait = due.since(now).min(told.unwrap_or_default());
+        let mut delivery = Delivery::attempted(offset, history);
+        delivery.since = since;
+        state.parked.push((Instant::now() + wait, delivery));
+    }
+    state
 }

@@ -8,6 +8,7 @@
 //! A scenario reads as its own explanation: the builder says who wants what and how functions
 //! answer, then events are published, and [`World::check`] compares what came of each.
 
+pub mod beside;
 pub mod chance;
 pub mod clock;
 pub mod http;

@@ -11,10 +11,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::engine::Found;
+use broker::keeper;
 use broker::records::envelope::Context;
 use broker::report::Report;
 use broker::trace::NoSpans;
-use broker::{Clock, Engine, Fault, Limits, Opened, Receipt, Refusal, Setup};
+use broker::view::Place;
+use broker::{Clock, Engine, Fault, Limits, Opened, Receipt, Refusal, Setup, WallTime};
 use broker::{jobs, redrive, replay};
 use event::{Batch, Event};
 use futures_util::future::join_all;
@@ -25,6 +27,7 @@ use tokio::time::Instant;
 use triggers::files::File;
 use triggers::{BrokerName, Catalog, Change, Problem, Resource, ResourceKey};
 
+use crate::beside::Beside;
 use crate::clock::TestClock;
 use crate::ledger::{Acknowledged, Ledger};
 use crate::logbook::Logbook;
@@ -44,6 +47,9 @@ const STRIKES_WITHIN: Duration = Duration::from_micros(100);
 
 /// How long a drain waits for what is in the air (GUARANTEES 22).
 const GRACE: Duration = Duration::from_secs(25);
+
+/// What kept and the view may take beside the log.
+pub const BESIDE_LOG_BYTES: u64 = 8 << 20;
 
 /// A journal small enough that a test can fill it and have hundreds of them.
 pub fn small_options() -> Options {
@@ -83,6 +89,8 @@ pub struct Builder {
     sinks: Sinks,
     ledger: Ledger,
     retention: Duration,
+    retention_dead_letters: Duration,
+    bytes_max: Option<u64>,
 }
 
 impl Builder {
@@ -134,6 +142,19 @@ impl Builder {
         self
     }
 
+    /// How long dead letters are kept.
+    pub fn retention_dead_letters(mut self, retention: Duration) -> Builder {
+        self.retention_dead_letters = retention;
+        self
+    }
+
+    /// Bytes that log, kept and view may take together; unless said, [`BESIDE_LOG_BYTES`] more than
+    /// the log.
+    pub fn storage(mut self, bytes_max: u64) -> Builder {
+        self.bytes_max = Some(bytes_max);
+        self
+    }
+
     /// A trigger of the broker `default`. It sends to the sink of its own name unless its terms
     /// name another.
     pub fn trigger(self, name: &str, filters: impl Into<String>, terms: Terms) -> Builder {
@@ -172,6 +193,8 @@ impl Builder {
     }
 
     fn not_started(self) -> World {
+        let beside = self.options.bytes_max + BESIDE_LOG_BYTES;
+        let bytes_max = self.bytes_max.unwrap_or(beside);
         World {
             disk: self.disk,
             clock: Arc::new(TestClock::new()),
@@ -185,6 +208,9 @@ impl Builder {
             limits: self.limits,
             options: self.options,
             retention: self.retention,
+            retention_dead_letters: self.retention_dead_letters,
+            bytes_max,
+            compares_views: true,
             seed: self.seed,
             ends: Ends::default(),
             found: Found::default(),
@@ -214,6 +240,10 @@ pub struct World {
     limits: Limits,
     options: Options,
     retention: Duration,
+    retention_dead_letters: Duration,
+    bytes_max: u64,
+    /// Whether each start is made without the view too, and what comes of both compared.
+    compares_views: bool,
     seed: u64,
     ends: Ends,
     /// What the last opening found.
@@ -242,6 +272,8 @@ impl World {
             sinks: Sinks::new(),
             ledger: Ledger::default(),
             retention: Duration::from_secs(7 * 24 * 60 * 60),
+            retention_dead_letters: Duration::from_secs(14 * 24 * 60 * 60),
+            bytes_max: None,
         }
     }
 
@@ -250,8 +282,32 @@ impl World {
         let opened = Journal::open(self.disk.clone(), Arc::clone(&clock), self.options.clone());
         let (journal, driver, recovered) = opened.expect("the journal opens");
         self.recovered = Some(recovered);
+        let kept = Journal::open(
+            Beside::new(&self.disk, "kept-"),
+            Arc::clone(&clock),
+            broker::kept::options(&self.options),
+        );
+        let (kept, kept_driver, _) = kept.expect("what is kept opens");
+        let view = Place::Disk(Arc::new(self.disk.clone()));
+        if self.compares_views {
+            let retention = self.retention_dead_letters.as_millis() as u64;
+            let letters_from = WallTime(clock.wall().0.saturating_sub(retention));
+            let differ = keeper::differences(&journal, &kept, &view, letters_from);
+            let differ = differ.expect("the log opens with its view, and without");
+            assert!(
+                differ.is_empty(),
+                "seed {}: a start from the view isn't one without it:\n{}",
+                self.seed,
+                differ.join("\n")
+            );
+        }
         let setup = Setup {
             journal,
+            kept,
+            view,
+            progress: Arc::new(|_| {}),
+            bytes_max: self.bytes_max,
+            retention_dead_letters: self.retention_dead_letters,
             clock,
             spans: Arc::new(NoSpans),
             workers: self.workers,
@@ -264,6 +320,7 @@ impl World {
             router,
             workers,
             replayer,
+            keeper,
             found,
         } = Engine::open(setup).expect("the engine opens");
         self.found = found;
@@ -277,7 +334,13 @@ impl World {
         tasks.spawn_local(
             async move { ended(driver.run().await.map_err(|fault| fault.to_string())) },
         );
+        let ended = note("kept");
+        tasks.spawn_local(async move {
+            ended(kept_driver.run().await.map_err(|fault| fault.to_string()))
+        });
         let said = |fault: Fault| fault.to_string();
+        let ended = note("keeper");
+        tasks.spawn_local(async move { ended(keeper.run().await.map_err(said)) });
         let ended = note("router");
         tasks.spawn_local(async move { ended(router.run().await.map_err(said)) });
         let ended = note("replayer");

@@ -7,21 +7,28 @@
 //! filters of their time.
 
 mod owed;
+mod parked;
+mod sizes;
 #[cfg(test)]
 mod tests;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ops::Range;
+use std::sync::Arc;
 
-use journal::{Journal, Offset, ReadError, Stored, WallTime};
+use journal::{Journal, Offset, RECORD_HEADER_BYTES, ReadError, Record, Stored, WallTime};
+use roaring::RoaringTreemap;
 
-use self::owed::Owed;
+pub(crate) use self::owed::{Block, Owed};
+pub(crate) use self::parked::{ParkedChange, ParkedChanges, ParkedThen};
+pub(crate) use self::sizes::Sizes;
+
 use crate::books::Books;
-use crate::dead_letters::Letters;
+use crate::dead_letters::{Row, State as LetterState};
+use crate::kept::records::OwedThen;
 use crate::keys::Key;
 use crate::pauses::PauseBook;
 use crate::poison::Suspicion;
-use crate::records::attempt::Attempt;
 use crate::records::dead::Dead;
 use crate::records::held::Held;
 use crate::records::intent::Intent;
@@ -32,14 +39,14 @@ use crate::records::started::Started;
 use crate::records::trigger_set::Part;
 use crate::records::{
     self, DEAD, EVENT, FORWARD, HELD, INTENT, MARK, Malformed, Number, Outcome, PARKED, PAUSED,
-    REDRIVEN, REJECTED, REPLAYED, ROUTED, SETTLED, STARTED, TRIGGER_SET, paused, settled,
-    trigger_set,
+    REDRIVEN, REPLAYED, ROUTED, SETTLED, STARTED, TRIGGER_SET, paused, settled, trigger_set,
 };
 use crate::registry::{Registry, Unreadable};
 use crate::replay::ReplayBook;
+use crate::view::{Loaded, State, View, ViewError};
 
 /// Bytes read at a time.
-const READ_BYTES: usize = 4 << 20;
+pub(crate) const READ_BYTES: usize = 4 << 20;
 
 /// Why a log can't be opened by this version. Nothing has been changed.
 #[derive(Debug, thiserror::Error)]
@@ -65,18 +72,23 @@ pub enum OpenError {
     /// The disk couldn't be read.
     #[error("the log can't be read: {0}")]
     Read(#[from] ReadError),
+    /// What was folded can't be written or looked up.
+    #[error(transparent)]
+    View(#[from] ViewError),
+    /// The disk with the kept records can't be written.
+    #[error("what is kept can't be written")]
+    KeptStopped,
 }
 
-/// What the log adds up to.
+/// What the log adds up to, as of [`Fold::end`].
 pub(crate) struct Fold {
-    /// The resources as of the log's end.
+    /// The resources in force.
     pub(crate) registry: Registry,
     /// The resources as of [`Fold::routed_to`].
     pub(crate) registry_then: Registry,
     pub(crate) books: Books,
-    pub(crate) letters: Letters,
     pub(crate) owed: Owed,
-    pub(crate) parked: HashMap<(Number, Offset), ParkedThen>,
+    pub(crate) parked: ParkedChanges,
     pub(crate) pauses: PauseBook,
     /// Replays that have not ended.
     pub(crate) replays: ReplayBook,
@@ -95,44 +107,46 @@ pub(crate) struct Fold {
     pub(crate) lost: Vec<Range<Offset>>,
     /// How the process ended before, and what may have ended it.
     pub(crate) suspicion: Suspicion,
+    /// Records before this were reclaimed: what they said is in kept.
+    pub(crate) base: Offset,
+    /// Offsets before [`Fold::base`] of which what is owed isn't what kept says.
+    pub(crate) touched: RoaringTreemap,
+    /// Dead letters before [`Fold::base`] that aren't what kept says.
+    pub(crate) touched_letters: RoaringTreemap,
+    /// Offsets that may be needed by nobody any more, since the view was last written.
+    ended: RoaringTreemap,
+    /// How large events are.
+    pub(crate) sizes: Sizes,
+    /// Where the dead letters are.
+    view: Arc<View>,
+    /// Changes of the resources behind [`Fold::routed_to`].
     parts_ahead: VecDeque<(Offset, Part)>,
+    /// Where a change began that [`Fold::registry_then`] hasn't got the last part of.
+    change_began: Option<Offset>,
+    /// Whether [`Fold::registry_then`] differs from the view's.
+    resources_changed: bool,
+    /// Whether a Routed record was lost.
     gap: bool,
 }
 
-/// A parked delivery as the log has it.
-#[derive(Debug, Default)]
-pub(crate) struct ParkedThen {
-    pub(crate) due: WallTime,
-    pub(crate) history: Vec<Attempt>,
-}
-
-/// Reads all of the log.
-pub(crate) fn fold(journal: &Journal) -> Result<Fold, OpenError> {
-    let mut fold = Fold::new(journal.facts().log_id, journal.start());
-    let end = *journal.durable().borrow();
-    while fold.end < end {
-        let reading = journal.read(fold.end, READ_BYTES)?;
-        for stored in &reading.records {
-            fold.take(stored)?;
-        }
-        fold.pass(reading.next);
-    }
-    // What a crash cut off stays so: the change was never whole.
-    fold.registry.drop_unfinished();
-    Ok(fold)
+/// What changed since the view was last written.
+pub(crate) struct TakenOut {
+    pub(crate) owed: Vec<Block>,
+    pub(crate) parked: HashMap<(Number, Offset), ParkedChange>,
+    pub(crate) wiped: HashSet<Number>,
+    pub(crate) resources: Option<Registry>,
 }
 
 impl Fold {
     /// Nothing yet, of the log with that id, which begins at `start`.
-    pub(crate) fn new(log_id: u64, start: Offset) -> Self {
+    pub(crate) fn new(log_id: u64, start: Offset, view: Arc<View>) -> Self {
         let registry = Registry::new(log_id);
         Self {
             registry_then: registry.clone(),
             registry,
             books: Books::default(),
-            letters: Letters::default(),
             owed: Owed::default(),
-            parked: HashMap::new(),
+            parked: ParkedChanges::default(),
             pauses: PauseBook::default(),
             replays: ReplayBook::default(),
             blocked: HashMap::new(),
@@ -142,8 +156,113 @@ impl Fold {
             end: start,
             lost: Vec::new(),
             suspicion: Suspicion::default(),
+            base: start,
+            touched: RoaringTreemap::new(),
+            touched_letters: RoaringTreemap::new(),
+            ended: RoaringTreemap::new(),
+            sizes: Sizes::default(),
+            view,
             parts_ahead: VecDeque::new(),
+            change_began: None,
+            resources_changed: true,
             gap: false,
+        }
+    }
+
+    /// Goes on where the view was written. Changes of the resources that it doesn't hold yet are
+    /// read again from the log.
+    ///
+    /// # Errors
+    ///
+    /// [`OpenError`] when the log can't be read.
+    pub(crate) fn resume(
+        loaded: Loaded,
+        view: Arc<View>,
+        journal: &Journal,
+    ) -> Result<Self, OpenError> {
+        let Loaded {
+            state,
+            owed,
+            parked,
+            registry,
+        } = loaded;
+        let mut fold = Self {
+            registry_then: registry.clone(),
+            registry,
+            books: state.books,
+            owed,
+            parked,
+            pauses: PauseBook::default(),
+            replays: ReplayBook::default(),
+            blocked: HashMap::new(),
+            again: state.again,
+            routed_to: state.routed_to,
+            seen: state.seen,
+            end: state.folded_to,
+            lost: Vec::new(),
+            suspicion: Suspicion::default(),
+            base: journal.start(),
+            touched: state.touched,
+            touched_letters: state.touched_letters,
+            ended: RoaringTreemap::new(),
+            sizes: state.sizes,
+            view,
+            parts_ahead: VecDeque::new(),
+            change_began: None,
+            resources_changed: false,
+            gap: state.gap,
+        };
+        let mut next = state.resources_from.max(journal.start());
+        while next < fold.end {
+            let reading = journal.read(next, READ_BYTES)?;
+            let before_end = |stored: &&Stored| stored.offset < fold.end;
+            let parts = reading
+                .records
+                .iter()
+                .filter(|stored| stored.kind == TRIGGER_SET)
+                .take_while(before_end)
+                .map(|stored| Ok((stored.offset, trigger_set::read(stored)?)))
+                .collect::<Result<Vec<_>, Malformed>>()?;
+            for (at, part) in parts {
+                fold.registry.take(part.clone())?;
+                fold.parts_ahead.push_back((at, part));
+            }
+            next = reading.next;
+        }
+        fold.take_parts_routed()?;
+        fold.take_standing(state.standing)?;
+        fold.suspicion = state.suspicion;
+        Ok(fold)
+    }
+
+    /// What the view holds once; positions in kept are the keeper's to add.
+    pub(crate) fn state(&self) -> State {
+        State {
+            folded_to: self.end,
+            routed_to: self.routed_to,
+            resources_from: self.change_began.unwrap_or(self.routed_to),
+            gap: self.gap,
+            seen: self.seen.clone(),
+            books: self.books.clone(),
+            touched: self.touched.clone(),
+            touched_letters: self.touched_letters.clone(),
+            standing: self.standing(),
+            again: self.again.clone(),
+            suspicion: self.suspicion.clone(),
+            sizes: self.sizes.clone(),
+            ..State::default()
+        }
+    }
+
+    /// What changed since this was last asked, for the view.
+    pub(crate) fn take_out(&mut self) -> TakenOut {
+        let (wiped, parked) = self.parked.take();
+        TakenOut {
+            owed: self.owed.take_changed(),
+            parked,
+            wiped,
+            resources: std::mem::take(&mut self.resources_changed)
+                .then(|| self.registry_then.clone()),
         }
     }
 
@@ -173,7 +292,10 @@ impl Fold {
         }
         self.suspicion.live();
         match stored.kind {
-            EVENT => {}
+            EVENT => {
+                let bytes = RECORD_HEADER_BYTES + stored.body.len();
+                self.sizes.count(stored.tag, bytes);
+            }
             MARK => self.suspicion.stop(),
             INTENT => {
                 let intent = Intent::read(stored)?;
@@ -181,78 +303,252 @@ impl Fold {
             }
             STARTED => self.suspicion.start(Started::read(stored)?),
             ROUTED => self.take_routed(stored)?,
-            SETTLED => settled::read(stored, |settlement| {
-                self.end(settlement.number, settlement.offset, settlement.outcome);
-            })?,
+            SETTLED => self.take_settled(stored)?,
             PARKED => self.take_parked(Parked::read(stored)?),
             HELD => self.take_held(Held::read(stored)?),
-            DEAD => self.take_dead(stored.offset, &Dead::read(stored)?),
+            DEAD => self.take_dead(stored.offset, &Dead::read(stored)?)?,
             TRIGGER_SET => self.take_part(stored.offset, trigger_set::read(stored)?)?,
             PAUSED => {
                 let (what, standing) = paused::read(stored)?;
                 self.pauses.put(what, standing);
             }
             REPLAYED => self.take_replayed(&Replayed::read(stored)?),
-            REDRIVEN => self.take_redriven(&Redriven::read(stored)?),
-            REJECTED => return Err(unknown(stored)),
+            REDRIVEN => self.take_redriven(&Redriven::read(stored)?)?,
+            // Reserved kinds that nothing here reads, as any that a later version writes.
             _ => return Err(unknown(stored)),
         }
         Ok(())
     }
 
     fn take_routed(&mut self, stored: &Stored) -> Result<(), OpenError> {
-        let (owed, books, seen) = (&mut self.owed, &mut self.books, &mut self.seen);
         let mut pairs = Vec::new();
         let range = records::routed::read(stored, |offset, numbers| {
             pairs.extend(numbers.iter().map(|number| (*number, offset)));
         })?;
-        self.gap |= range.start > self.routed_to;
+        // A gap is closed by routing again from where it begins.
+        self.gap = range.start > self.routed_to;
         for (number, offset) in pairs {
             if self.gap {
-                seen.insert((number, offset));
+                self.seen.insert((number, offset));
             }
-            if owed.begin(number, offset) {
-                books.matched(number);
-            }
+            self.owe(number, offset);
         }
         if !self.gap {
             self.routed_to = self.routed_to.max(range.end);
-            while self
-                .parts_ahead
-                .front()
-                .is_some_and(|(at, _)| *at < self.routed_to)
-            {
-                if let Some((_, part)) = self.parts_ahead.pop_front() {
-                    self.registry_then.take(part)?;
-                }
+            if !self.seen.is_empty() {
+                self.seen.retain(|(_, offset)| *offset >= self.routed_to);
+            }
+            self.take_parts_routed()?;
+        }
+        Ok(())
+    }
+
+    fn take_parked(&mut self, parked: Parked) {
+        self.suspicion.land((parked.number, parked.offset));
+        // What was in the air when its trigger was deleted is owed to nobody.
+        let is_owed = self.owed.contains(parked.number, parked.offset);
+        if is_owed || parked.offset >= self.routed_to {
+            self.touch(parked.offset);
+            self.parked.park(parked);
+        }
+    }
+
+    /// What is owed of this changed.
+    fn touch(&mut self, offset: Offset) {
+        if offset < self.base {
+            self.touched.insert(offset.0);
+        }
+    }
+
+    /// The dead letter is so from now on, or there is none any more.
+    pub(crate) fn set_letter(&mut self, id: Offset, row: Option<Row>) -> Result<(), ViewError> {
+        let before = self.view.letter(id)?;
+        if before == row {
+            return Ok(());
+        }
+        if id < self.base {
+            self.touched_letters.insert(id.0);
+        }
+        if !row.as_ref().is_some_and(Row::needs_event)
+            && let Some(row) = row.as_ref().or(before.as_ref())
+        {
+            self.ended.insert(row.event.0);
+        }
+        if row.is_none() {
+            self.ended.insert(id.0);
+        }
+        self.view.set_letter(id, row)
+    }
+
+    /// Small state as records: taken in by an empty fold, they give it back. They go into the
+    /// view and, before a segment goes, into kept; taken in before records that say the same
+    /// again, as kept's are, they change nothing.
+    pub(crate) fn standing(&self) -> Vec<Record> {
+        let paused = self.pauses.iter();
+        let paused = paused.map(|(what, standing)| paused::record(what, standing));
+        let held = self.blocked.iter().map(|((number, key), by)| {
+            let held = Held {
+                number: *number,
+                key: Key::clone(key),
+                by: Some(*by),
+            };
+            held.record()
+        });
+        paused.chain(held).chain(self.replays.standing()).collect()
+    }
+
+    /// Takes in what [`Fold::standing`] gave.
+    pub(crate) fn take_standing(&mut self, records: Vec<Record>) -> Result<(), OpenError> {
+        for record in records {
+            self.take_record(&Stored {
+                offset: self.end,
+                kind: record.kind,
+                version: record.version,
+                tag: record.tag,
+                body: record.body,
+            })?;
+        }
+        Ok(())
+    }
+
+    /// Offsets that may be needed by nobody any more, and are owed to nobody, since this was last
+    /// asked.
+    pub(crate) fn take_ended(&mut self) -> RoaringTreemap {
+        let mut ended = std::mem::take(&mut self.ended);
+        if !ended.is_empty() {
+            for (_, owed) in self.owed.iter() {
+                ended -= owed;
+            }
+        }
+        ended
+    }
+
+    /// What is owed of an offset, as kept says it while the view is folded anew.
+    pub(crate) fn take_kept(&mut self, owed: OwedThen) {
+        for to in owed.to {
+            if self.owed.begin(to.number, owed.offset) {
+                self.books.matched(to.number);
+            }
+            if let Some(since) = to.again {
+                self.again.insert((to.number, owed.offset), since);
+            }
+            if let Some(then) = to.parked {
+                self.parked.set(to.number, owed.offset, then);
+            }
+        }
+    }
+
+    /// A dead letter's record in kept, while the view is folded anew.
+    pub(crate) fn take_kept_letter(&mut self, stored: &Stored) -> Result<(), OpenError> {
+        let dead = Dead::read(stored)?;
+        self.set_letter(stored.offset, Some(Row::of(stored.offset, &dead)))?;
+        Ok(())
+    }
+
+    /// Ends what is owed to numbers that are no more: kept doesn't say which those are.
+    pub(crate) fn drop_unknown(&mut self) {
+        let known = |number: Number| self.registry.get(number & !FORWARD).is_some();
+        let unknown: Vec<Number> = self
+            .owed
+            .iter()
+            .map(|(number, _)| number)
+            .filter(|number| !known(*number))
+            .collect();
+        for number in unknown {
+            self.remove(number & !FORWARD);
+        }
+    }
+
+    /// A trigger is no more: what it was owed is cancelled.
+    fn remove(&mut self, number: Number) {
+        self.books.close(number);
+        self.sizes.forget(number);
+        self.pauses.forget(number);
+        self.replays.forget(number);
+        self.blocked.retain(|(whose, _), _| *whose != number);
+        for number in [number, number | FORWARD] {
+            self.suspicion.forget(number);
+            if let Some(owed) = self.owed.remove(number) {
+                self.ended |= owed;
+            }
+            self.parked.remove(number);
+            self.again.retain(|(whose, _), _| *whose != number);
+        }
+    }
+
+    /// Puts changes in force that stand where routing has been.
+    fn take_parts_routed(&mut self) -> Result<(), OpenError> {
+        while self
+            .parts_ahead
+            .front()
+            .is_some_and(|(at, _)| *at < self.routed_to)
+        {
+            let Some((at, part)) = self.parts_ahead.pop_front() else {
+                break;
+            };
+            let (first, last) = (part.first, part.last);
+            self.registry_then.take(part)?;
+            if last {
+                self.change_began = None;
+                self.resources_changed = true;
+            } else if first {
+                self.change_began = Some(at);
             }
         }
         Ok(())
     }
 
+    /// A delivery begins. `false` when it was owed already.
+    pub(crate) fn owe(&mut self, number: Number, offset: Offset) -> bool {
+        let begun = self.owed.begin(number, offset);
+        if begun {
+            self.books.matched(number);
+            self.touch(offset);
+        }
+        begun
+    }
+
+    fn take_settled(&mut self, stored: &Stored) -> Result<(), OpenError> {
+        let mut forwarded = Vec::new();
+        settled::read(stored, |settlement| {
+            self.end(settlement.number, settlement.offset, settlement.outcome);
+            if settlement.number & FORWARD != 0 {
+                forwarded.push(settlement.offset);
+            }
+        })?;
+        for letter in forwarded {
+            self.end_forwarding(letter)?;
+        }
+        Ok(())
+    }
+
+    /// A letter's sink isn't owed it any more.
+    fn end_forwarding(&mut self, letter: Offset) -> Result<(), ViewError> {
+        match self.view.letter(letter)? {
+            Some(row) if row.let_go => self.set_letter(letter, None),
+            Some(mut row) => {
+                row.forwarding = false;
+                self.set_letter(letter, Some(row))
+            }
+            None => Ok(()),
+        }
+    }
+
     /// A delivery ended. `false` when nothing is known to be owed of it.
     fn end(&mut self, number: Number, offset: Offset, outcome: Outcome) -> bool {
-        self.parked.remove(&(number, offset));
+        self.parked.end(number, offset);
         self.again.remove(&(number, offset));
         self.suspicion.land((number, offset));
         if self.owed.end(number, offset) {
             self.books.ended(number, outcome);
+            self.touch(offset);
+            self.ended.insert(offset.0);
             return true;
         }
         if number & FORWARD == 0 && offset >= self.routed_to {
             self.seen.insert((number, offset));
         }
         false
-    }
-
-    fn take_parked(&mut self, parked: Parked) {
-        self.suspicion.land((parked.number, parked.offset));
-        let then = self
-            .parked
-            .entry((parked.number, parked.offset))
-            .or_default();
-        then.due = parked.due;
-        then.history.push(parked.failed);
     }
 
     fn take_held(&mut self, held: Held) {
@@ -263,43 +559,48 @@ impl Fold {
         };
     }
 
-    fn take_dead(&mut self, at: Offset, dead: &Dead) {
+    fn take_dead(&mut self, at: Offset, dead: &Dead) -> Result<(), OpenError> {
         self.end(dead.number, dead.offset, Outcome::Dead(dead.cause));
-        self.letters.insert(at, dead);
-        if dead.forwarded && self.registry.get(dead.number).is_some() {
-            let number = dead.number | FORWARD;
-            if self.owed.begin(number, at) {
-                self.books.matched(number);
-            }
+        let mut row = Row::of(at, dead);
+        row.forwarding = dead.forwarded && self.registry.get(dead.number).is_some();
+        if row.forwarding {
+            self.owe(dead.number | FORWARD, at);
         }
+        self.set_letter(at, Some(row))?;
+        Ok(())
     }
 
     /// Something was done with a dead letter; where it was redriven, a delivery began.
-    fn take_redriven(&mut self, redriven: &Redriven) {
-        self.letters.mark(redriven);
-        self.let_key_go(redriven);
+    fn take_redriven(&mut self, redriven: &Redriven) -> Result<(), OpenError> {
+        if let Some(row) = self.view.letter(redriven.letter)? {
+            self.let_key_go(redriven, &row);
+            self.mark(redriven, row)?;
+        }
         let Action::Again { number, offset } = redriven.action else {
-            return;
+            return Ok(());
         };
         if self.registry.get(number).is_none() {
             // It was deleted in the moment in which this was written: it began and was cancelled.
             self.books.matched(number);
             self.books.close(number);
-        } else if self.owed.begin(number, offset) {
-            self.books.matched(number);
+        } else if self.owe(number, offset) {
             self.again.insert((number, offset), redriven.at);
         }
+        Ok(())
+    }
+
+    fn mark(&mut self, redriven: &Redriven, mut row: Row) -> Result<(), ViewError> {
+        match redriven.action {
+            Action::Again { .. } => row.state = LetterState::Redriven(redriven.at),
+            Action::Discarded => row.state = LetterState::Discarded(redriven.at),
+            Action::PayloadDiscarded => row.payload_discarded = true,
+        }
+        self.set_letter(redriven.letter, Some(row))
     }
 
     /// A letter blocks its key until it is discarded or its event goes elsewhere. Its lane says so
     /// too, in a record that a crash may have cost.
-    fn let_key_go(&mut self, redriven: &Redriven) {
-        if self.blocked.is_empty() {
-            return;
-        }
-        let Some(row) = self.letters.row(redriven.letter) else {
-            return;
-        };
+    fn let_key_go(&mut self, redriven: &Redriven, row: &Row) {
         let (whose, event) = (row.number, row.event);
         let goes = match redriven.action {
             Action::Again { number, .. } => number != whose,
@@ -322,8 +623,7 @@ impl Fold {
                 // Deleted in the moment in which this was written: begun, and cancelled.
                 self.books.matched(number);
                 self.books.close(number);
-            } else if self.owed.begin(number, *offset) {
-                self.books.matched(number);
+            } else if self.owe(number, *offset) {
                 self.again.insert((number, *offset), replayed.at);
             }
         }
@@ -335,16 +635,7 @@ impl Fold {
     fn take_part(&mut self, at: Offset, part: Part) -> Result<(), OpenError> {
         self.parts_ahead.push_back((at, part.clone()));
         for number in self.registry.take(part)?.unwrap_or_default() {
-            self.books.close(number);
-            self.pauses.forget(number);
-            self.replays.forget(number);
-            self.blocked.retain(|(whose, _), _| *whose != number);
-            for number in [number, number | FORWARD] {
-                self.owed.remove(number);
-                self.suspicion.forget(number);
-                self.parked.retain(|(whose, _), _| *whose != number);
-                self.again.retain(|(whose, _), _| *whose != number);
-            }
+            self.remove(number);
         }
         Ok(())
     }

@@ -6,6 +6,7 @@ use journal::{Record, Stored, WallTime};
 use super::*;
 use crate::records::Cause;
 use crate::records::redriven::Action;
+use crate::view::Place;
 
 fn take(fold: &mut Fold, record: &Record) -> Offset {
     let Record {
@@ -59,7 +60,8 @@ fn a_letter_that_is_discarded_or_sent_elsewhere_lets_its_key_go() {
         (Action::PayloadDiscarded, 1),
     ];
     for (action, blocked) in ends {
-        let mut fold = Fold::new(1, Offset(1));
+        let view = Arc::new(View::open(&Place::Memory).unwrap());
+        let mut fold = Fold::new(1, Offset(1), view);
         let by = Some(event);
         for (number, key) in [(2, &b"a"[..]), (3, b"b")] {
             let key = key.into();

@@ -104,7 +104,7 @@ pub(super) fn put(out: &mut Vec<u8>, attempt: &Attempt, keep: Keep) {
 
 /// Appends a whole history: each different body once, the first attempt's and the last's always,
 /// those between while they are [`MIDDLE_BODIES_BYTES_MAX`] together.
-pub(super) fn put_all(out: &mut Vec<u8>, attempts: &[Attempt]) {
+pub(crate) fn put_all(out: &mut Vec<u8>, attempts: &[Attempt]) {
     let mut room = MIDDLE_BODIES_BYTES_MAX;
     let mut own: Vec<usize> = Vec::new();
     for (index, attempt) in attempts.iter().enumerate() {
@@ -129,7 +129,7 @@ pub(super) fn put_all(out: &mut Vec<u8>, attempts: &[Attempt]) {
 }
 
 /// Reads one attempt; `earlier` are those already read from the same record.
-pub(super) fn take(take: &mut Take<'_>, earlier: &[Attempt]) -> Result<Attempt, Short> {
+pub(crate) fn take(take: &mut Take<'_>, earlier: &[Attempt]) -> Result<Attempt, Short> {
     let started = WallTime(take.varint("attempt time")?);
     let latency_ms = take.number("attempt latency")?;
     let verdict = *VERDICTS

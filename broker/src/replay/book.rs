@@ -80,6 +80,36 @@ impl ReplayBook {
         self.going.iter().map(|(id, going)| (*id, going))
     }
 
+    /// All that a start needs, as records: taken in by an empty book, they give it back.
+    pub(crate) fn standing(&self) -> Vec<Record> {
+        let is_going = |number: &Number| {
+            let mut starts = self.going.values().filter(|going| going.spec.start);
+            starts.any(|going| going.number == *number)
+        };
+        let ended = self.started.iter().filter(|number| !is_going(number));
+        // Before those that go on: one of them may have the last id.
+        let ended = ended.map(|number| {
+            let replayed = Replayed {
+                id: self.last,
+                number: *number,
+                at: WallTime(0),
+                cursor: Offset(0),
+                ended: true,
+                spec: Some(Spec {
+                    start: true,
+                    from: 0,
+                    to: Offset(0),
+                    broker: 0,
+                    rate: 0,
+                    filters: String::new(),
+                }),
+                offsets: Vec::new(),
+            };
+            replayed.record()
+        });
+        ended.chain(self.opening()).collect()
+    }
+
     /// What a segment opens with.
     pub(crate) fn opening(&self) -> Vec<Record> {
         let replayed = |(id, going): (u64, &Going)| {

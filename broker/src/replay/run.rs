@@ -313,6 +313,9 @@ impl Replayer {
                 Fate::Taken => taken.push(*offset),
                 Fate::StillOwed => work.job.refuse(offset.0, "it is still owed"),
                 Fate::NoLane => return Ok(None),
+                Fate::Gone => work
+                    .job
+                    .refuse(offset.0, "its segment of the log was reclaimed"),
                 Fate::Handled => {}
             }
         }

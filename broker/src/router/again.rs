@@ -3,7 +3,7 @@
 //! The router is the one place where two of them meet, so it is here that a letter is redriven
 //! once, and that one lane never owes the same event twice at a time.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -12,6 +12,7 @@ use roaring::RoaringTreemap;
 use tokio::sync::{Notify, oneshot};
 
 use super::Router;
+use super::fence::Fence;
 use crate::Fault;
 use crate::records::redriven::{Action, Redriven};
 use crate::records::{Number, Outcome};
@@ -64,6 +65,8 @@ pub(crate) enum Fate {
     NoLane,
     /// The letter was redriven or discarded meanwhile.
     Handled,
+    /// Its segment of the log was reclaimed.
+    Gone,
 }
 
 /// How the deliveries ended that a job began. Shared by the job and the router.
@@ -145,6 +148,9 @@ pub(super) struct AgainBook {
     /// What has not ended, and whose job began it: none of this process, for what a restart found.
     /// Bounded by what jobs look ahead.
     owed: HashMap<(Number, Offset), Option<Arc<Tracker>>>,
+    /// Of those, what replays of this process owe.
+    replayed: HashSet<(Number, Offset)>,
+    fence: Arc<Fence>,
     /// Letters that were redriven or discarded since the start, so that two jobs never take the same:
     /// what the index of letters says may lag behind. Two bytes a letter, mostly fewer.
     handled: RoaringTreemap,
@@ -152,9 +158,14 @@ pub(super) struct AgainBook {
 
 impl AgainBook {
     /// What a restart found.
-    pub(super) fn restore(owed: impl IntoIterator<Item = (Number, Offset)>) -> Self {
+    pub(super) fn restore(
+        owed: impl IntoIterator<Item = (Number, Offset)>,
+        fence: Arc<Fence>,
+    ) -> Self {
         Self {
             owed: owed.into_iter().map(|key| (key, None)).collect(),
+            replayed: HashSet::new(),
+            fence,
             handled: RoaringTreemap::new(),
         }
     }
@@ -164,6 +175,9 @@ impl AgainBook {
         if self.owed.is_empty() {
             return;
         }
+        if self.replayed.remove(&(number, offset)) {
+            self.fence.end(offset);
+        }
         if let Some(Some(tracker)) = self.owed.remove(&(number, offset)) {
             tracker.end(outcome);
         }
@@ -171,6 +185,13 @@ impl AgainBook {
 
     /// A lane ended, and with it all that it owed.
     pub(super) fn close(&mut self, closed: Number) {
+        let fence = &self.fence;
+        self.replayed.retain(|(number, offset)| {
+            if *number == closed {
+                fence.end(*offset);
+            }
+            *number != closed
+        });
         self.owed.retain(|(number, _), tracker| {
             if *number == closed
                 && let Some(tracker) = tracker
@@ -213,7 +234,12 @@ impl Router {
                 .is_some_and(|letter| !again.handled.insert(letter.0))
             {
                 Fate::Handled
+            } else if offer.letter.is_none() && !again.fence.begin(offer.offset) {
+                Fate::Gone
             } else {
+                if offer.letter.is_none() {
+                    again.replayed.insert(key);
+                }
                 again.owed.insert(key, Some(Arc::clone(&tracker)));
                 taken.push(offer);
                 Fate::Taken
@@ -222,9 +248,8 @@ impl Router {
         }
         if !taken.is_empty() {
             tracker.begin(taken.len() as u64);
-            for offer in &taken {
+            for _ in &taken {
                 self.books.matched(number);
-                self.holds.hold(offer.offset);
             }
             self.log
                 .note(records(&taken))
@@ -243,6 +268,14 @@ impl Router {
         }
         drop(answer.send(fates));
         Ok(())
+    }
+
+    /// Ends ad hoc lanes that nothing is owed to; the registrar keeps those that a job uses.
+    pub(super) async fn end_ad_hoc(&self) -> Result<(), Fault> {
+        let ad_hoc = self.registry.ad_hoc_numbers();
+        let idle = ad_hoc.filter(|number| self.books.of(*number).owed == 0);
+        let ended = self.registrar.end_ad_hoc(idle.collect()).await;
+        ended.map_err(|_| Fault::LogStopped)
     }
 
     /// Notes that these letters aren't needed any more.

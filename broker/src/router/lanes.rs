@@ -125,12 +125,9 @@ impl Router {
                 },
             )
             .await?;
-            let outstanding = outstanding.await.map_err(|_| Fault::WorkerGone)?;
-            if number & FORWARD == 0 {
-                outstanding
-                    .into_iter()
-                    .for_each(|offset| self.holds.release(offset));
-            } else {
+            // What it owed is cancelled: it says so once nothing of it is sent any more.
+            outstanding.await.map_err(|_| Fault::WorkerGone)?;
+            if number & FORWARD != 0 {
                 self.books.close_forward(number);
             }
         }
@@ -138,13 +135,7 @@ impl Router {
             self.books.close(*number);
             self.again.close(*number);
             for number in [*number, *number | FORWARD] {
-                if let Some(state) = self.backlog.remove(&number)
-                    && number & FORWARD == 0
-                {
-                    state
-                        .offsets()
-                        .for_each(|offset| self.holds.release(offset));
-                }
+                self.backlog.remove(&number);
             }
         }
         Ok(())

@@ -24,7 +24,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use journal::{Offset, Reader, Record, WallTime};
+use journal::{Offset, Record, WallTime};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -46,6 +46,7 @@ use crate::records::settled::Settled;
 use crate::records::{FORWARD, Number, envelope};
 use crate::rng::Rng;
 use crate::sink::Sink;
+use crate::store::{Store, StoreReader};
 use crate::trace::Spans;
 
 /// How many requests a lane sends in one turn while there are places for all.
@@ -81,7 +82,7 @@ impl Worker {
 /// A worker on its thread.
 pub(crate) struct AtWork {
     pub(crate) log: Log,
-    pub(crate) reader: Reader,
+    pub(crate) reader: StoreReader,
     pub(crate) limits: Limits,
     pub(crate) spans: Arc<dyn Spans>,
     pub(crate) rng: Rng,
@@ -127,6 +128,7 @@ pub(crate) struct AtWork {
 /// What a worker is made of.
 pub(crate) struct Parts {
     pub(crate) log: Log,
+    pub(crate) store: Store,
     pub(crate) limits: Limits,
     pub(crate) spans: Arc<dyn Spans>,
     pub(crate) seed: u64,
@@ -139,6 +141,7 @@ impl AtWork {
     fn new(parts: Parts) -> Self {
         let Parts {
             log,
+            store,
             limits,
             spans,
             seed,
@@ -148,7 +151,7 @@ impl AtWork {
         } = parts;
         let hurried_notes = u32::from(careful.is_hurried()) * HURRIED_NOTES;
         Self {
-            reader: log.journal().reader(),
+            reader: store.reader(),
             log,
             limits,
             spans,

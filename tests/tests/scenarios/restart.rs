@@ -296,7 +296,7 @@ fn shown(world: &World) -> String {
         text += &format!(
             "{} {} {} {payload:?}\n",
             row.trigger,
-            row.cause.word(),
+            row.reason.word(),
             event.id()
         );
         for attempt in letter.dead.attempts {

@@ -6,12 +6,13 @@ use axum::Json;
 use axum::extract::State as Shared;
 use axum::http::StatusCode;
 use broker::Engine;
+use journal::Journal;
 use serde::{Deserialize, Serialize};
 
 use crate::admin::State;
 use crate::admin::problem::Problem;
 use crate::backup::take::{Part, Progress, make_folder, take};
-use crate::node::open::LOG_FOLDER;
+use crate::node::open::{KEPT_FOLDER, LOG_FOLDER};
 
 /// What a backup is asked for with.
 #[derive(Debug, Serialize, Deserialize)]
@@ -79,10 +80,14 @@ pub(crate) async fn begin(
 
 /// The node's journals, the log first.
 fn parts(engine: &Engine) -> Vec<Part> {
-    vec![Part {
-        folder: LOG_FOLDER,
-        journal: engine.journal().clone(),
-    }]
+    let part = |folder, journal: &Journal| Part {
+        folder,
+        journal: journal.clone(),
+    };
+    vec![
+        part(LOG_FOLDER, engine.journal()),
+        part(KEPT_FOLDER, engine.kept()),
+    ]
 }
 
 /// How it goes.

@@ -6,17 +6,25 @@ use std::path::Path;
 use std::sync::Arc;
 
 use broker::engine::{Opened, Setup};
+use broker::keeper::OnProgress;
 use broker::trace::Spans;
+use broker::view::{Place, VIEW_FILE};
 use broker::{Clock, Engine};
+use indicatif::{ProgressBar, ProgressStyle};
 use journal::model_disk::ModelDisk;
 use journal::{Driver, Facts, Journal, OpenError, OsClock, Recovered};
 
 use crate::backup::restore::RESTORING;
 use crate::exit::{Exit, Failure};
 use crate::node::settings::Settings;
+use crate::out;
 
 /// The folder of the log inside the data folder (DESIGN §4).
 pub(crate) const LOG_FOLDER: &str = "log";
+/// The folder of what is kept of the log's reclaimed segments.
+pub(crate) const KEPT_FOLDER: &str = "kept";
+/// Records that are folded at a start without anybody seeing a bar for it.
+const SILENT_RECORDS_MAX: u64 = 200_000;
 
 /// An opened node, nothing of it running yet.
 pub(crate) struct Node {
@@ -24,6 +32,8 @@ pub(crate) struct Node {
     pub(crate) opened: Opened,
     /// What must run for anything to be stored.
     pub(crate) driver: Driver,
+    /// What must run for anything to be kept.
+    pub(crate) kept_driver: Driver,
     /// What the journal found.
     pub(crate) recovered: Recovered,
     /// What is fixed about the journal.
@@ -41,12 +51,26 @@ pub(crate) fn open(settings: &Settings, spans: Arc<dyn Spans>) -> Result<Node, F
     refuse_half_restored(&settings.data)?;
     let clock: Arc<dyn Clock> = Arc::new(OsClock::new());
     let options = settings.journal();
-    let opened = if settings.in_memory() {
-        Journal::open(ModelDisk::memory(), clock.clone(), options)
-    } else {
-        Journal::open_folder(&settings.data.join(LOG_FOLDER), clock.clone(), options)
+    let kept_options = broker::kept::options(&options);
+    let storage = &settings.node.storage;
+    let bytes_max = options.bytes_max;
+    let data = &settings.data;
+    let (in_memory, log_folder) = (settings.in_memory(), data.join(LOG_FOLDER));
+    // The log first: its lock says whether the folder is another process's.
+    let log = match in_memory {
+        true => Journal::open(ModelDisk::memory(), clock.clone(), options),
+        false => Journal::open_folder(&log_folder, clock.clone(), options),
     };
-    let (journal, driver, recovered) = opened.map_err(|error| refused(error, &settings.data))?;
+    let (journal, driver, recovered) = log.map_err(|error| refused(error, data))?;
+    let kept = match in_memory {
+        true => Journal::open(ModelDisk::memory(), clock.clone(), kept_options),
+        false => Journal::open_folder(&data.join(KEPT_FOLDER), clock.clone(), kept_options),
+    };
+    let (kept, kept_driver, _) = kept.map_err(|error| refused(error, data))?;
+    let view = match in_memory {
+        true => Place::Memory,
+        false => Place::File(data.join(VIEW_FILE)),
+    };
     let facts = journal.facts().clone();
     let setup = Setup {
         journal,
@@ -54,7 +78,12 @@ pub(crate) fn open(settings: &Settings, spans: Arc<dyn Spans>) -> Result<Node, F
         spans,
         workers: settings.workers,
         limits: settings.limits(),
-        retention: settings.node.storage.retention,
+        kept,
+        view,
+        progress: bar(),
+        bytes_max,
+        retention: storage.retention,
+        retention_dead_letters: storage.retention_dead_letters,
         seed: clock.wall().0 ^ u64::from(std::process::id()).rotate_left(32) ^ facts.log_id,
     };
     let opened = Engine::open(setup).map_err(|error| {
@@ -70,6 +99,7 @@ pub(crate) fn open(settings: &Settings, spans: Arc<dyn Spans>) -> Result<Node, F
     Ok(Node {
         opened,
         driver,
+        kept_driver,
         recovered,
         facts,
         clock,
@@ -89,6 +119,34 @@ fn refuse_half_restored(data: &Path) -> Result<(), Failure> {
         ),
     )
     .cure("remove the folder, and restore the backup again"))
+}
+
+/// A bar on a terminal, where opening takes long enough to be seen.
+fn bar() -> OnProgress {
+    let bar = ProgressBar::hidden();
+    let style = ProgressStyle::with_template(
+        "  {msg} {bar:40} {human_pos}/{human_len} records  {eta} left",
+    );
+    if let (true, Ok(style)) = (out::stderr_is_terminal(), style) {
+        bar.set_style(style);
+    }
+    Arc::new(move |progress| {
+        if progress.all <= SILENT_RECORDS_MAX || !out::stderr_is_terminal() {
+            return;
+        }
+        if bar.is_hidden() {
+            bar.set_draw_target(indicatif::ProgressDrawTarget::stderr());
+            bar.set_message(match progress.anew {
+                true => "making the view anew",
+                false => "reading the log",
+            });
+        }
+        bar.set_length(progress.all);
+        bar.set_position(progress.done);
+        if progress.done >= progress.all {
+            bar.finish_and_clear();
+        }
+    })
 }
 
 /// The journal's refusal in a person's words.

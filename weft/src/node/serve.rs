@@ -1,10 +1,12 @@
 //! A node from its start to its end. Stopping is the start read backwards.
 
 use std::sync::Arc;
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use adapters_http::source::{BindError, IngestBudget, Readiness, bind};
 use broker::trace::{NoSpans, Spans};
+use journal::Driver;
 use tokio::sync::watch;
 use tokio::time::Instant;
 use triggers::Catalog;
@@ -18,7 +20,7 @@ use crate::node::health::Health;
 use crate::node::open::{self, Node};
 use crate::node::settings::Settings;
 use crate::node::watch::{Look, Problems, Watch, apply};
-use crate::node::workers::{Door, Workers, start_sidecars};
+use crate::node::workers::{Door, Workers, start_keeper, start_sidecars};
 use crate::out;
 use crate::signals::Stop;
 use crate::table::many;
@@ -69,21 +71,15 @@ pub(crate) async fn serve(settings: Settings, files: Vec<File>) -> Result<(), Fa
     let Node {
         opened,
         driver,
+        kept_driver,
         recovered,
         facts,
         clock,
     } = node;
     let engine = opened.engine.clone();
-    let journal = driver.spawn_thread();
-    let journal = tasks
-        .reporter()
-        .thread(THE_LOG.into(), OnEnd::StopNode, move || {
-            match journal.join() {
-                Ok(end) => end.map_err(|fault| chain(&fault)),
-                Err(_) => Err("the committer panicked".into()),
-            }
-        });
-    let journal = journal.map_err(Failure::fault)?;
+    let journal = committer(driver, THE_LOG, &tasks)?;
+    let kept = committer(kept_driver, "what is kept", &tasks)?;
+    let keeper = start_keeper(opened.keeper, &tasks.reporter())?;
     let mut workers = Workers::start(
         opened.router,
         opened.workers,
@@ -205,7 +201,9 @@ pub(crate) async fn serve(settings: Settings, files: Vec<File>) -> Result<(), Fa
         engine.drain(grace).await;
         let closed = tokio::time::timeout(FAULT_GRACE.max(grace), engine.close()).await;
         let until = Instant::now() + JOIN_GRACE.min(grace);
-        while !(workers.ended() && journal.is_finished()) && Instant::now() < until {
+        let threads = [journal, kept, keeper];
+        let ended = || workers.ended() && threads.iter().all(JoinHandle::is_finished);
+        while !ended() && Instant::now() < until {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         (owed, matches!(closed, Ok(Ok(()))))
@@ -237,6 +235,18 @@ pub(crate) async fn serve(settings: Settings, files: Vec<File>) -> Result<(), Fa
         End::Fault(why) => Err(Failure::fault(format!("stopped: {why}"))
             .cure("the next start recovers the log; nothing acknowledged is lost by that")),
     }
+}
+
+/// Runs a journal's committer in a thread of its own.
+fn committer(driver: Driver, name: &'static str, tasks: &Tasks) -> Result<JoinHandle<()>, Failure> {
+    let thread = driver.spawn_thread();
+    let thread = tasks
+        .reporter()
+        .thread(name.into(), OnEnd::StopNode, move || match thread.join() {
+            Ok(end) => end.map_err(|fault| chain(&fault)),
+            Err(_) => Err("the committer panicked".into()),
+        });
+    thread.map_err(Failure::fault)
 }
 
 /// Why a node ends.

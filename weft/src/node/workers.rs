@@ -7,7 +7,7 @@ use std::thread::JoinHandle;
 
 use adapters_http::sink::{self, HttpSink};
 use adapters_http::source::{IngestBudget, Source, SourceStats, Stop, serve};
-use broker::{Clock, Engine, Router, Worker};
+use broker::{Clock, Engine, Keeper, Router, Worker};
 use tokio::sync::oneshot;
 use tokio::task::LocalSet;
 
@@ -129,6 +129,23 @@ pub(crate) fn start_sidecars(engine: &Engine, reporter: &Reporter) -> Result<(),
     thread
         .map(drop)
         .map_err(|error| Failure::fault(format!("thread sidecars can't be started: {error}")))
+}
+
+/// Starts the keeper's thread: it follows the log and blocks on the disk.
+///
+/// # Errors
+///
+/// When the system can't start a thread.
+pub(crate) fn start_keeper(keeper: Keeper, reporter: &Reporter) -> Result<JoinHandle<()>, Failure> {
+    let thread = reporter.thread("keeper".into(), OnEnd::StopNode, move || {
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build();
+        let runtime = runtime.map_err(|error| format!("no runtime: {error}"))?;
+        let kept = runtime.block_on(keeper.run());
+        kept.map_err(|fault| fault.to_string())
+    });
+    thread.map_err(|error| Failure::fault(format!("thread keeper can't be started: {error}")))
 }
 
 /// What one thread needs.

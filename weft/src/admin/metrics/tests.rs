@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use broker::books::Book;
 use broker::dedup::DedupReport;
+use broker::keeper::SpaceReport;
 use broker::lane::Tally;
 use broker::report::{BrokerReport, LaneReport, LogReport};
 use expect_test::expect;
@@ -69,6 +70,7 @@ fn a_scrape_has_the_series_of_what_has_traffic() {
         ..DestinationReport::default()
     };
     let report = Report {
+        space: SpaceReport::default(),
         brokers: vec![BrokerReport {
             name: BrokerName::new("shop", "default"),
             number: 1,

@@ -1,0 +1,205 @@
+//! The dead letters: always kept, with payload and every attempt, also when their trigger is
+//! gone (contract §3).
+//!
+//! Their rows are in the [view](crate::view), so that millions of them cost no memory; the record
+//! and the event are read when somebody looks, from the log or from kept.
+
+mod row;
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use journal::{Journal, Offset};
+
+pub use self::row::{Reason, Row, State};
+
+use crate::letter_query::{From, Page, Query, READ_MAX};
+use crate::records::dead::Dead;
+use crate::records::envelope::Envelope;
+use crate::records::{DEAD, EVENT, Number};
+use crate::store::{Store, StoreReader};
+use crate::view::Counts;
+
+/// `knativeerrordata` has at most 1,024 characters: 768 bytes before base64 (contract §3).
+const ERROR_DATA_BYTES_MAX: usize = 768;
+
+/// A dead letter with all that is kept of it.
+#[derive(Debug, Clone)]
+pub struct Letter {
+    /// The Dead record's offset.
+    pub id: Offset,
+    /// What has become of it.
+    pub state: State,
+    /// The trigger, the cause, the attempts.
+    pub dead: Dead,
+    /// The event; why there is none, if it is damaged, gave way to the quota, or isn't kept any
+    /// more since the letter was redriven or discarded.
+    pub event: Result<Envelope, String>,
+}
+
+/// Reads dead letters. Cheap to clone.
+#[derive(Clone)]
+pub struct DeadLetters {
+    store: Store,
+}
+
+impl DeadLetters {
+    pub(crate) fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    pub(crate) fn kept(&self) -> &Journal {
+        self.store.kept()
+    }
+
+    /// How many wait for somebody.
+    pub fn count(&self) -> usize {
+        self.counts().kept_total() as usize
+    }
+
+    /// How many wait for somebody of each trigger, those of deleted ones too.
+    pub fn count_by_trigger(&self) -> BTreeMap<Number, u64> {
+        self.counts().kept
+    }
+
+    /// How many are in each state: kept, redriven, discarded.
+    pub fn count_by_state(&self) -> [u64; 3] {
+        let counts = self.counts();
+        [counts.kept_total(), counts.redriven, counts.discarded]
+    }
+
+    fn counts(&self) -> Counts {
+        self.store.view().letter_counts()
+    }
+
+    /// Behind the newest letter.
+    pub fn end(&self) -> Offset {
+        self.store.view().letters_end().unwrap_or_else(|error| {
+            tracing::error!(%error, "the newest dead letter can't be looked up");
+            Offset(0)
+        })
+    }
+
+    /// Rows that may be wanted, at most `limit`, without reading a record.
+    pub fn rows(&self, query: &Query, from: From, limit: usize) -> Vec<Row> {
+        let mut rows = Vec::new();
+        if limit == 0 {
+            return rows;
+        }
+        let take = |row: Row| {
+            if query.wants_row(&row) {
+                rows.push(row);
+            }
+            match rows.len() < limit {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
+            }
+        };
+        let view = self.store.view();
+        let trigger = query.trigger.as_ref();
+        let listed = match from {
+            From::NewestBefore(before) => view.letters_downwards(trigger, before, take),
+            From::Oldest(from) => view.letters_upwards(trigger, from, take),
+        };
+        if let Err(error) = listed {
+            tracing::error!(%error, "dead letters can't be listed");
+        }
+        rows
+    }
+
+    /// Letters that are wanted, at most `limit`. Reads records, at most [`READ_MAX`] letters' of
+    /// them: not for an engine's thread with a long list.
+    pub fn page(&self, query: &Query, from: From, limit: usize) -> Page {
+        let mut page = Page::default();
+        let mut reader = self.store.reader();
+        let budget = if query.reads() { READ_MAX } else { limit };
+        let rows = self.rows(query, from, budget + 1);
+        for row in rows {
+            if page.letters.len() == limit || page.read == budget {
+                page.next = Some(match from {
+                    From::NewestBefore(_) => Offset(row.id.0 + 1),
+                    From::Oldest(_) => row.id,
+                });
+                break;
+            }
+            page.read += 1;
+            match read_letter(&mut reader, &row) {
+                Ok(letter) if query.wants(&letter) => page.letters.push(letter),
+                Ok(_) => {}
+                Err(why) => tracing::error!(why, id = row.id.0, "a dead letter can't be read"),
+            }
+        }
+        page
+    }
+
+    /// What the list says of a letter; `None` when there is none of that id.
+    pub fn row(&self, id: Offset) -> Option<Row> {
+        let row = self.store.view().letter(id).unwrap_or_else(|error| {
+            tracing::error!(%error, "a dead letter can't be looked up");
+            None
+        });
+        row.filter(|row| !row.let_go)
+    }
+
+    /// One letter; `None` when there is none of that id.
+    pub fn show(&self, id: Offset) -> Option<Letter> {
+        let row = self.row(id)?;
+        read_letter(&mut self.store.reader(), &row).ok()
+    }
+}
+
+fn read_letter(reader: &mut StoreReader, row: &Row) -> Result<Letter, String> {
+    let dead = read_dead(reader, row.id)?;
+    let event = if row.payload_discarded {
+        Err("its payload gave way to the storage quota".to_owned())
+    } else {
+        read_event(reader, dead.offset).map_err(|why| match row.state {
+            State::Kept => why,
+            _ => "it isn't kept any more, since the letter needs it no longer".to_owned(),
+        })
+    };
+    Ok(Letter {
+        id: row.id,
+        state: row.state,
+        dead,
+        event,
+    })
+}
+
+/// Reads the Dead record at `offset`.
+pub(crate) fn read_dead(reader: &mut StoreReader, offset: Offset) -> Result<Dead, String> {
+    let stored = reader.get(offset).map_err(|error| error.to_string())?;
+    let stored = stored.filter(|stored| stored.kind == DEAD);
+    let stored = stored.ok_or_else(|| format!("there is no dead letter at {}", offset.0))?;
+    Dead::read(&stored).map_err(|malformed| malformed.to_string())
+}
+
+/// Reads the event at `offset`.
+pub(crate) fn read_event(reader: &mut StoreReader, offset: Offset) -> Result<Envelope, String> {
+    let stored = reader.get(offset).map_err(|error| error.to_string())?;
+    let stored = stored.filter(|stored| stored.kind == EVENT);
+    let stored = stored.ok_or_else(|| format!("there is no event at {}", offset.0))?;
+    Envelope::read(&stored).map_err(|malformed| malformed.to_string())
+}
+
+/// What a dead letter sink gets beside the event: where it failed, the final status, and the
+/// start of what the destination said.
+pub(crate) fn error_attributes(dead: &Dead) -> Vec<(&'static str, String)> {
+    let last = dead.attempts.last();
+    let mut attributes = vec![("knativeerrordest", dead.destination.clone())];
+    // A delivery that never got an attempt, as an expired one, has no code.
+    if let Some(last) = last {
+        let code = last.status.unwrap_or(TRANSPORT_FAILURE_CODE);
+        attributes.push(("knativeerrorcode", code.to_string()));
+        if !last.body.is_empty() {
+            let body = &last.body[..last.body.len().min(ERROR_DATA_BYTES_MAX)];
+            attributes.push(("knativeerrordata", STANDARD.encode(body)));
+        }
+    }
+    attributes
+}
+
+/// What `knativeerrorcode` says when nothing came back (contract §3).
+const TRANSPORT_FAILURE_CODE: u16 = 500;
