@@ -421,6 +421,7 @@ impl Engine {
                         uid: entry.uid,
                         broker: trigger.broker.clone(),
                         subscriber: trigger.subscriber.uri().to_owned(),
+                        destination: trigger.subscriber.key().as_str().into(),
                         not_ready: trigger.not_ready,
                         detached: entry.detached,
                         book: books.of(number),

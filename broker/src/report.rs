@@ -73,6 +73,8 @@ pub struct TriggerReport {
     pub broker: BrokerName,
     /// Where its events go.
     pub subscriber: String,
+    /// The key of that destination, among [`Report::destinations`].
+    pub destination: Arc<str>,
     /// Where its dead letters go.
     pub dead_letter_sink: Option<String>,
     /// What keeps it from matching events, if anything.

@@ -81,10 +81,11 @@ pub(crate) async fn status(Shared(state): Shared<State>) -> Answer<Status> {
 pub(crate) async fn triggers(Shared(state): Shared<State>) -> Answer<List<TriggerView>> {
     let report = report(&state).await?;
     let now = state.admin.clock.wall();
+    let destinations = merged(&report.destinations);
     let items = report
         .triggers
         .iter()
-        .map(|report| trigger_view(report, now))
+        .map(|report| trigger_view(report, &destinations, now))
         .collect();
     Ok(Json(List { items }))
 }
@@ -128,14 +129,16 @@ pub(crate) async fn trigger(
         .map(|other| written(other))
         .collect::<Result<_, _>>()?;
     let resource = written(resource)?;
-    let view = trigger_view(found, state.admin.clock.wall());
+    let now = state.admin.clock.wall();
+    let destinations = merged(&report.destinations);
+    let view = trigger_view(found, &destinations, now);
     Ok(Json(TriggerDetail {
         view,
         terms: terms(&trigger.terms),
-        destination: merged(&report.destinations)
+        destination: destinations
             .iter()
             .find(|report| *report.key == *trigger.subscriber.key().as_str())
-            .map(destination),
+            .map(|report| destination(report, now)),
         resource,
         names,
     }))
@@ -166,9 +169,10 @@ pub(crate) async fn brokers(Shared(state): Shared<State>) -> Answer<List<BrokerV
 /// All destinations.
 pub(crate) async fn destinations(Shared(state): Shared<State>) -> Answer<List<DestinationView>> {
     let report = report(&state).await?;
+    let now = state.admin.clock.wall();
     let items = merged(&report.destinations)
         .iter()
-        .map(destination)
+        .map(|report| destination(report, now))
         .collect();
     Ok(Json(List { items }))
 }

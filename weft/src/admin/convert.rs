@@ -11,7 +11,7 @@ use broker::destination::Deferral;
 use broker::histogram::{BOUNDS_SECONDS, Histogram};
 use broker::records::attempt::Attempt;
 use broker::records::envelope::Envelope;
-use broker::report::{DestinationReport, PausedReport, TriggerReport};
+use broker::report::{BreakerState, DestinationReport, PausedReport, TriggerReport};
 use event::{EventRef, Mode};
 use triggers::{BackoffPolicy, BlockedKey, Format, OnQuota, Replies, Terms};
 
@@ -41,7 +41,24 @@ pub(crate) fn dead(counts: &[u64; 9]) -> impl Iterator<Item = (&'static str, u64
         .filter(|(_, count)| *count > 0)
 }
 
-pub(super) fn trigger_view(report: &TriggerReport, now: WallTime) -> TriggerView {
+/// What spares a trigger's destination now, if anything does.
+fn spared(report: &TriggerReport, destinations: &[DestinationReport]) -> Option<String> {
+    let found = destinations.binary_search_by(|there| there.key.cmp(&report.destination));
+    let destination = &destinations[found.ok()?];
+    match destination.breaker.state {
+        BreakerState::Open | BreakerState::Probing => Some("breaker open".into()),
+        _ => destination
+            .pushed_back_until
+            .map(|_| "pushed back".to_owned()),
+    }
+}
+
+/// A trigger among destinations that are [`merged`].
+pub(super) fn trigger_view(
+    report: &TriggerReport,
+    destinations: &[DestinationReport],
+    now: WallTime,
+) -> TriggerView {
     let lane = &report.lane;
     TriggerView {
         namespace: report.name.namespace().into(),
@@ -53,6 +70,7 @@ pub(super) fn trigger_view(report: &TriggerReport, now: WallTime) -> TriggerView
         message: report
             .not_ready
             .map(|why| format!("nothing is sent until {}", why.waits_for())),
+        spared: spared(report, destinations),
         detached: report.detached.map(rfc3339),
         subscriber: report.subscriber.clone(),
         dead_letter_sink: report.dead_letter_sink.clone(),
@@ -170,7 +188,7 @@ pub(crate) fn merged(reports: &[DestinationReport]) -> Vec<DestinationReport> {
     merged.into_values().collect()
 }
 
-pub(super) fn destination(report: &DestinationReport) -> DestinationView {
+pub(super) fn destination(report: &DestinationReport, now: WallTime) -> DestinationView {
     let answers = broker::destination::ANSWER_CLASSES
         .iter()
         .zip(report.answers);
@@ -187,6 +205,10 @@ pub(super) fn destination(report: &DestinationReport) -> DestinationView {
         p99_seconds: quantile(&report.attempt_seconds, 0.99),
         breaker: report.breaker.state.word().into(),
         open_since: report.breaker.since.map(rfc3339),
+        open_seconds: report
+            .breaker
+            .since
+            .map(|since| now.since(since).as_secs_f64()),
         next_probe: report.breaker.next_probe.map(rfc3339),
         pushed_back_until: report.pushed_back_until.map(rfc3339),
         waiting: report.waiting,
@@ -204,6 +226,10 @@ pub(super) fn destination(report: &DestinationReport) -> DestinationView {
             .as_ref()
             .map(|(_, error)| error.to_string()),
         last_error_at: report.last_error.as_ref().map(|(at, _)| rfc3339(*at)),
+        last_error_seconds: report
+            .last_error
+            .as_ref()
+            .map(|(at, _)| now.since(*at).as_secs_f64()),
         paused: report.paused.as_ref().map(paused),
     }
 }
@@ -343,7 +369,7 @@ mod tests {
         };
         let merged = merged(&[report(1), report(2)]);
         assert_eq!(merged.len(), 1);
-        let view = destination(&merged[0]);
+        let view = destination(&merged[0], WallTime(0));
         assert_eq!(
             (view.in_flight, view.attempts, view.answers["5xx"]),
             (3, 2, 4)

@@ -51,6 +51,7 @@ type Answer<T> = Result<Json<List<T>>, Problem>;
 /// All Sinks.
 pub(crate) async fn sinks(Shared(state): Shared<State>) -> Answer<SinkView> {
     let destinations = merged(&report(&state).await?.destinations);
+    let now = state.admin.clock.wall();
     let in_force = state.admin.engine.in_force();
     let named = Named::of(&in_force);
     let items = in_force.iter().filter(|one| one.kind() == Kind::Sink);
@@ -64,7 +65,7 @@ pub(crate) async fn sinks(Shared(state): Shared<State>) -> Answer<SinkView> {
             destination: destinations
                 .iter()
                 .find(|report| *report.key == *key)
-                .map(destination),
+                .map(|report| destination(report, now)),
             namespace,
             name,
             spec,

@@ -87,6 +87,9 @@ pub(crate) struct TriggerView {
     /// What it waits for, while it isn't ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) message: Option<String>,
+    /// What spares its destination now: `breaker open`, `pushed back`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) spared: Option<String>,
     /// Since when its file is gone, RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) detached: Option<String>,
@@ -223,6 +226,9 @@ pub(crate) struct DestinationView {
     /// RFC 3339: since when its breaker isn't closed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) open_since: Option<String>,
+    /// For how long it hasn't been.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) open_seconds: Option<f64>,
     /// RFC 3339: when the next probe may leave.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) next_probe: Option<String>,
@@ -246,6 +252,9 @@ pub(crate) struct DestinationView {
     /// RFC 3339.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) last_error_at: Option<String>,
+    /// How long ago that was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) last_error_seconds: Option<f64>,
     /// Since when nothing is sent to it on somebody's word.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) paused: Option<PausedState>,

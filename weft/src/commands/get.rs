@@ -1,5 +1,7 @@
 //! `weft get`: tables of what a node has.
 
+use std::collections::BTreeMap;
+
 use crate::admin::named::{PolicyView, SinkView};
 use crate::admin::views::{BookView, BrokerView, DestinationView, List, Status, TriggerView};
 use crate::cli::{GetArgs, What};
@@ -67,7 +69,7 @@ pub(crate) fn state(trigger: &TriggerView) -> String {
     match (&trigger.reason, &trigger.paused) {
         (Some(reason), _) => reason.clone(),
         (None, Some(_)) => "paused".into(),
-        (None, None) => "ready".into(),
+        (None, None) => trigger.spared.clone().unwrap_or_else(|| "ready".into()),
     }
 }
 
@@ -113,16 +115,12 @@ fn destinations(destinations: &[DestinationView]) -> String {
         ("IN FLIGHT", Right),
         ("WAITING", Right),
         ("ATTEMPTS", Right),
-        ("2XX", Right),
-        ("4XX", Right),
-        ("5XX", Right),
-        ("NO ANSWER", Right),
+        ("ANSWERS", Left),
         ("P50", Right),
         ("P99", Right),
         ("LAST ERROR", Left),
     ]);
     for destination in destinations {
-        let of = |class: &str| count(destination.answers.get(class).copied().unwrap_or(0));
         table.row([
             destination.address.clone(),
             health(destination),
@@ -130,16 +128,37 @@ fn destinations(destinations: &[DestinationView]) -> String {
             count(u64::from(destination.in_flight)),
             count(destination.waiting as u64),
             count(destination.attempts),
-            of("2xx"),
-            of("4xx"),
-            of("5xx"),
-            of("none"),
+            answers(&destination.answers),
             latency(destination.p50_seconds),
             latency(destination.p99_seconds),
-            destination.last_error.clone().unwrap_or_else(|| "-".into()),
+            last_error(destination),
         ]);
     }
     or(&table, "no destinations yet; they come with triggers")
+}
+
+/// How many answers of each class there were, and how many never came.
+fn answers(answers: &BTreeMap<String, u64>) -> String {
+    let classes: Vec<String> = answers
+        .iter()
+        .map(|(class, number)| match &**class {
+            "none" => format!("{} unanswered", count(*number)),
+            class => format!("{} {class}", count(*number)),
+        })
+        .collect();
+    match classes.is_empty() {
+        true => "-".into(),
+        false => classes.join(", "),
+    }
+}
+
+/// What failed last, and how long ago: one that is well again keeps it.
+fn last_error(destination: &DestinationView) -> String {
+    match (&destination.last_error, destination.last_error_seconds) {
+        (None, _) => "-".into(),
+        (Some(error), None) => error.clone(),
+        (Some(error), Some(seconds)) => format!("{} ago: {error}", span(seconds)),
+    }
 }
 
 /// Whether calls flow, in a word or two.
@@ -147,8 +166,10 @@ pub(crate) fn health(destination: &DestinationView) -> String {
     if destination.paused.is_some() {
         return "paused".into();
     }
-    match (&*destination.breaker, &destination.open_since) {
-        ("open" | "half-open", Some(since)) => format!("{} since {since}", destination.breaker),
+    match (&*destination.breaker, destination.open_seconds) {
+        ("open" | "half-open", Some(since)) => {
+            format!("{} for {}", destination.breaker, span(since))
+        }
         _ if destination.pushed_back_until.is_some() => "pushed back".into(),
         _ if destination.share < 1.0 => format!("warming up, {:.0} %", destination.share * 100.0),
         _ => "ok".into(),
@@ -260,8 +281,6 @@ pub(crate) fn or(table: &Table, empty: &str) -> String {
 
 #[cfg(test)]
 pub(crate) mod tests {
-    use std::collections::BTreeMap;
-
     use expect_test::expect;
 
     use super::*;
@@ -276,6 +295,7 @@ pub(crate) mod tests {
             ready: true,
             reason: None,
             message: None,
+            spared: None,
             detached: None,
             subscriber: "http://127.0.0.1:8081/".into(),
             dead_letter_sink: None,
@@ -316,13 +336,16 @@ pub(crate) mod tests {
             by: "command".into(),
             destination: None,
         });
+        let mut ill = trigger("ill");
+        ill.spared = Some("breaker open".into());
         expect![[r#"
             NAMESPACE  NAME     BROKER   STATE               OWED  OLDEST  DELIVERED  DEAD  SUBSCRIBER
             shop       billing  default  ready                 10  1m 15s      1,190     3  http://127.0.0.1:8081/
             shop       audit    default  detached              10       -      1,190     3  http://127.0.0.1:8081/
             shop       stray    default  BrokerDoesNotExist    10  1m 15s      1,190     3  http://127.0.0.1:8081/
             shop       held     default  paused                10  1m 15s      1,190     3  http://127.0.0.1:8081/
-        "#]].assert_eq(&triggers(&[trigger("billing"), gone, stray, held]));
+            shop       ill      default  breaker open          10  1m 15s      1,190     3  http://127.0.0.1:8081/
+        "#]].assert_eq(&triggers(&[trigger("billing"), gone, stray, held, ill]));
         expect![[r#"
             no triggers; put a Trigger into the folder that `weft run` watches
         "#]]
@@ -340,6 +363,7 @@ pub(crate) mod tests {
             p99_seconds: Some(2.5),
             breaker: "closed".into(),
             open_since: None,
+            open_seconds: None,
             next_probe: None,
             pushed_back_until: None,
             waiting: 0,
@@ -349,6 +373,7 @@ pub(crate) mod tests {
             deferred: BTreeMap::new(),
             last_error: None,
             last_error_at: None,
+            last_error_seconds: None,
             paused: None,
         }
     }
@@ -357,13 +382,14 @@ pub(crate) mod tests {
     fn destinations_and_brokers_are_tables() {
         let mut ill = destination();
         ill.breaker = "open".into();
-        ill.open_since = Some("2026-01-01T00:00:00.000Z".into());
+        ill.open_seconds = Some(125.0);
         ill.waiting = 2;
         ill.last_error = Some("connection refused".into());
+        ill.last_error_seconds = Some(3.0);
         expect![[r#"
-            ADDRESS                 STATE                                TRIGGERS  IN FLIGHT  WAITING  ATTEMPTS    2XX  4XX  5XX  NO ANSWER      P50     P99  LAST ERROR
-            http://127.0.0.1:8081/  ok                                          2          1        0     1,207  1,200    0    5          2  <=2.5ms  <=2.5s  -
-            http://127.0.0.1:8081/  open since 2026-01-01T00:00:00.000Z         2          1        2     1,207  1,200    0    5          2  <=2.5ms  <=2.5s  connection refused
+            ADDRESS                 STATE           TRIGGERS  IN FLIGHT  WAITING  ATTEMPTS  ANSWERS                             P50     P99  LAST ERROR
+            http://127.0.0.1:8081/  ok                     2          1        0     1,207  1,200 2xx, 5 5xx, 2 unanswered  <=2.5ms  <=2.5s  -
+            http://127.0.0.1:8081/  open for 2m 5s         2          1        2     1,207  1,200 2xx, 5 5xx, 2 unanswered  <=2.5ms  <=2.5s  3.0s ago: connection refused
         "#]].assert_eq(&destinations(&[destination(), ill]));
         let broker = BrokerView {
             namespace: "shop".into(),

@@ -122,17 +122,17 @@ mod tests {
         let mut ill = sink("erp", &["Broker shop/default", "Trigger shop/billing"]);
         let mut there = destination();
         there.breaker = "open".into();
-        there.open_since = Some("2026-01-01T00:00:00.000Z".into());
+        there.open_seconds = Some(125.0);
         ill.destination = Some(there);
         let popular = sink(
             "crm",
             &["Trigger a/a", "Trigger a/b", "Trigger a/c", "Trigger a/d"],
         );
         expect![[r#"
-            NAMESPACE  NAME  STATE                                IN FLIGHT  USED BY                                           URI
-            shop       erp   open since 2026-01-01T00:00:00.000Z          1  Broker shop/default, Trigger shop/billing         http://erp/
-            shop       crm   -                                            -  Trigger a/a, Trigger a/b, Trigger a/c and 1 more  http://crm/
-            shop       old   -                                            -  nobody                                            http://old/
+            NAMESPACE  NAME  STATE           IN FLIGHT  USED BY                                           URI
+            shop       erp   open for 2m 5s          1  Broker shop/default, Trigger shop/billing         http://erp/
+            shop       crm   -                       -  Trigger a/a, Trigger a/b, Trigger a/c and 1 more  http://crm/
+            shop       old   -                       -  nobody                                            http://old/
         "#]].assert_eq(&sinks(&[ill, popular, sink("old", &[])]));
         expect![[r#"
             no Sinks; a trigger that writes its subscriber's uri needs none

@@ -24,6 +24,7 @@ fn trigger() -> TriggerReport {
         uid: [0; 16],
         broker: BrokerName::new("shop", "default"),
         subscriber: "http://f/".into(),
+        destination: "http://127.0.0.1:8081/".into(),
         dead_letter_sink: None,
         not_ready: None,
         detached: None,

@@ -51,7 +51,7 @@ fn show(detail: &LetterDetail) -> String {
     let letter = &detail.letter;
     let mut rows = vec![
         ("Dead letter", letter.id.to_string()),
-        ("Cause", cause(&letter.cause)),
+        ("Reason", cause(&letter.cause)),
         ("Died", letter.at.clone()),
         ("Trigger", letter.trigger.clone()),
         ("Broker", letter.broker.clone()),
@@ -252,7 +252,7 @@ mod tests {
         };
         expect![[r#"
             Dead letter  1042
-            Cause        exhausted: all attempts that its terms allow have failed
+            Reason       exhausted: all attempts that its terms allow have failed
             Died         2026-01-01T00:00:09.000Z
             Trigger      shop/billing
             Broker       shop/default
