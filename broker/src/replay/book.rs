@@ -157,8 +157,12 @@ mod tests {
 
     /// What a book is after the records that it opens a segment with.
     fn opened(book: &ReplayBook) -> ReplayBook {
+        after(book.opening())
+    }
+
+    fn after(records: Vec<Record>) -> ReplayBook {
         let mut anew = ReplayBook::default();
-        for record in book.opening() {
+        for record in records {
             let stored = journal::Stored {
                 offset: Offset(0),
                 kind: record.kind,
@@ -196,6 +200,12 @@ mod tests {
         assert!(book.has_started(3));
         book.take(&step(2, 3, 90, true, None));
         assert!(book.has_started(3), "also when it has ended");
+        let standing = after(book.standing());
+        assert!(standing.has_started(3) && !standing.has_started(4));
+        assert!(
+            standing.going().eq(book.going()),
+            "and nothing goes on anew"
+        );
         book.forget(3);
         assert!(!book.has_started(3));
         book.forget(4);

@@ -26,6 +26,7 @@ mod policies;
 mod pushback;
 mod redrive;
 mod replay;
+mod replay_rolled;
 mod replies;
 mod restart;
 mod sidecars;
