@@ -29,6 +29,8 @@ pub struct HeldFile {
     pub name: String,
     /// Its bytes that matter: up to the end of the last durable frame.
     pub bytes: u64,
+    /// The offset of its first record.
+    pub first: Offset,
     /// The offset behind the last record in it.
     pub end: Offset,
     sequence: u64,
@@ -55,6 +57,7 @@ impl Hold {
             HeldFile {
                 name: segment_name(segment.sequence),
                 bytes: bytes.max(DATA_START),
+                first: Offset(segment.first),
                 end: Offset(end),
                 sequence: segment.sequence,
             }

@@ -111,6 +111,118 @@ fn what_was_stored_before_a_backup_is_delivered_by_the_node_that_it_is_restored_
     assert!(function.look(|received| received.iter().any(|one| one.id() == "after")));
 }
 
+/// A log so small that what is kept of it has long left it.
+const SMALL: &str = "apiVersion: weft.dev/v1alpha1
+kind: Node
+metadata: {name: node}
+spec:
+  storage: {segmentBytes: 1Mi, maxBytes: 24Mi, minFree: 0}
+  limits: {eventBytes: 256Ki, batchBytes: 512Ki}
+";
+
+/// Publishes an event of 32 KiB as often as it is refused for want of room.
+fn publish_large(client: &mut Client, id: &str, ty: &str) {
+    let headers = [
+        ("ce-specversion", "1.0"),
+        ("ce-id", id),
+        ("ce-source", "/shop"),
+        ("ce-type", ty),
+        ("content-type", "text/plain"),
+    ];
+    let data = vec![b'x'; 32 << 10];
+    until("taken", PATIENCE, || {
+        let answer = client.call("POST", "/default/default", &headers, &data);
+        let answer = answer.expect("ingress answers");
+        assert!([202, 503].contains(&answer.status()), "{}", answer.text());
+        (answer.status() == 202).then_some(())
+    });
+}
+
+#[test]
+fn what_was_kept_of_reclaimed_segments_is_in_a_backup_too() {
+    let well = Arc::new(AtomicBool::new(false));
+    let is_well = Arc::clone(&well);
+    let function = Function::start(move |request| {
+        match request.header("ce-type") == "bad" && !is_well.load(Ordering::Relaxed) {
+            true => 400,
+            false => 200,
+        }
+    });
+    let folders = Folders::new();
+    folders.write("node.yaml", SMALL);
+    let yaml = trigger("billing", "[]", &function.uri("/"), "{}");
+    folders.write("billing.yaml", &yaml);
+    let node = folders.start().run();
+    let mut client = node.client();
+    publish_large(&mut client, "bad-1", "bad");
+    // Until the log begins behind it.
+    let mut published = 0;
+    while node.status()["log"]["start"] == 0 {
+        for _ in 0..20 {
+            publish_large(&mut client, &format!("o-{published}"), "order.placed");
+            published += 1;
+        }
+    }
+    let root = tempfile::tempdir().unwrap();
+    let backup = root.path().join("backup").display().to_string();
+    let data = root.path().join("data");
+    let url = format!("http://{}", node.admin);
+    // Segments go, and more is kept, all the while.
+    let ends = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            let mut client = node.client();
+            for n in 0.. {
+                if ends.load(Ordering::Relaxed) {
+                    return;
+                }
+                let ty = if n % 10 == 0 { "bad" } else { "order.placed" };
+                publish_large(&mut client, &format!("later-{n}"), ty);
+            }
+        });
+        for n in 0..3 {
+            let folder = format!("{backup}-{n}");
+            let (exit, said) = typed(&["backup", &folder, "--admin-url", &url]);
+            assert_eq!(exit, 0, "{said}");
+        }
+        ends.store(true, Ordering::Relaxed);
+    });
+    node.kill();
+    for n in 0..3 {
+        let (folder, restored) = (format!("{backup}-{n}"), data.join(n.to_string()));
+        let shown = restored.display().to_string();
+        let (exit, said) = typed(&["restore", &folder, "--data", &shown]);
+        assert_eq!(exit, 0, "{said}");
+        assert!(restored.join("kept/000000000001.seg").exists(), "{said}");
+        let node = Start::new(&folders.start().yaml, &restored).run();
+        node.until_settled();
+        let url = format!("http://{}", node.admin);
+        assert_ne!(node.status()["log"]["start"], 0, "it is in kept alone");
+        well.store(true, Ordering::Relaxed);
+        let before = function.count();
+        let args = [
+            "dead-letters",
+            "redrive",
+            "--wait",
+            "--yes",
+            "--admin-url",
+            &url,
+        ];
+        let (exit, said) = typed(&args);
+        assert_eq!(exit, 0, "{said}");
+        eprintln!(
+            "backup {n}, log from {}: {said}",
+            node.status()["log"]["start"]
+        );
+        let again = function.look(|received| {
+            let again = received[before..].iter().filter(|one| one.id() == "bad-1");
+            again.map(|one| one.request.body.len()).collect::<Vec<_>>()
+        });
+        assert_eq!(again, [32 << 10], "with its event");
+        well.store(false, Ordering::Relaxed);
+    }
+}
+
 #[test]
 fn a_restore_that_was_cut_short_is_not_run() {
     let folders = Folders::new();

@@ -1,8 +1,9 @@
 //! Taking a backup of the node that this process is.
 //!
-//! Nothing stops meanwhile. First every journal's files are held, so that none is recycled; then the
-//! log is copied up to what is durable, and after it `kept/`: what moves from the one to the other in
-//! between is then in both, and never in neither.
+//! Nothing stops meanwhile. First every journal's files are held, the log's first, so that none is
+//! recycled. Then it is looked how far each is durable, the log last: all that kept says is then of
+//! records that the copied log has, and what moved to kept since is still in the log's held files.
+//! That is what a crash leaves behind whose keeper hadn't come further, so a start takes it up.
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -121,7 +122,7 @@ pub(crate) fn make_folder(folder: &Path) -> io::Result<()> {
 }
 
 /// Copies all parts to `folder`, which [`make_folder`] made, and says in `backups` how it goes. The
-/// log is the first part. Blocking. What there is of a backup that fails is removed.
+/// log is the first part; each part may move things to those behind it. Blocking. What there is of a backup that fails is removed.
 pub(crate) fn take(backups: &Backups, folder: PathBuf, parts: &[Part], now: WallTime) {
     let taken = copy_all(backups, &folder, parts, now);
     let removed = match taken {
@@ -161,17 +162,19 @@ fn copy_all(
 ) -> Result<Manifest, String> {
     let holds: Vec<Hold> = parts.iter().map(|part| part.journal.hold()).collect();
     let log = parts.first().ok_or("there is no log")?;
-    let (start, mut end, mut files) = (log.journal.start().0, 0, Vec::new());
-    for (index, (part, hold)) in parts.iter().zip(&holds).enumerate() {
-        let held = hold.files();
-        if index == 0 {
-            end = held.iter().map(|file| file.end.0).max().unwrap_or(start);
-        }
-        let bytes: u64 = held.iter().map(|file| file.bytes).sum();
-        backups.update(|progress| progress.bytes_total += bytes);
+    let (mut start, mut end, mut files) = (0, 0, Vec::new());
+    let mut all_held: Vec<Vec<HeldFile>> = holds.iter().rev().map(Hold::files).collect();
+    all_held.reverse();
+    let bytes: u64 = all_held.iter().flatten().map(|file| file.bytes).sum();
+    backups.update(|progress| progress.bytes_total = bytes);
+    if let Some(of_log) = all_held.first() {
+        start = of_log.first().map_or(start, |file| file.first.0);
+        end = of_log.last().map_or(start, |file| file.end.0);
+    }
+    for ((part, hold), held) in parts.iter().zip(&holds).zip(&all_held) {
         let inside = folder.join(part.folder);
         std::fs::create_dir(&inside).map_err(doing(format_args!("making {}", inside.display())))?;
-        for file in &held {
+        for file in held {
             files.push(copy(backups, part, hold, file, &inside)?);
         }
         sync_folder(&inside).map_err(doing(format_args!("syncing {}", inside.display())))?;
@@ -267,6 +270,15 @@ mod tests {
         (disk, Part { folder, journal })
     }
 
+    fn small() -> Group {
+        Group::one(Record {
+            kind: 1,
+            version: 1,
+            tag: 0,
+            body: Bytes::from_static(b"small"),
+        })
+    }
+
     fn taken(part: &Part, folder: &Path) -> Progress {
         let backups = Backups::default();
         backups.begin(folder).unwrap();
@@ -346,6 +358,48 @@ mod tests {
             Phase::Done,
             "and another may be taken"
         );
+    }
+
+    /// What a part says is always of records that the parts before it have, as after a crash.
+    #[test]
+    fn no_part_is_ahead_of_the_one_that_it_follows() {
+        let root = tempfile::tempdir().unwrap();
+        let (folder, data) = (root.path().join("backup"), root.path().join("data"));
+        let (_, log) = part(40);
+        let (_, mut kept) = part(0);
+        kept.folder = "kept";
+        let parts = [log, kept];
+        let ended = std::sync::atomic::AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            scope.spawn(|| {
+                let runtime = tokio::runtime::Builder::new_current_thread()
+                    .build()
+                    .unwrap();
+                while !ended.load(std::sync::atomic::Ordering::Relaxed) {
+                    for part in &parts {
+                        runtime.block_on(part.journal.append(small())).unwrap();
+                    }
+                }
+            });
+            let backups = Backups::default();
+            backups.begin(&folder).unwrap();
+            make_folder(&folder).unwrap();
+            while *parts[1].journal.durable().borrow() < journal::Offset(100) {
+                std::thread::yield_now();
+            }
+            take(&backups, folder.clone(), &parts, WallTime(0));
+            ended.store(true, std::sync::atomic::Ordering::Relaxed);
+            assert_eq!(backups.last().unwrap().state, Phase::Done);
+        });
+        let listed = manifest(&folder).unwrap();
+        restore(&folder, &listed, &data, |_| ()).unwrap();
+        let records = |folder: &str| {
+            let verified = journal::verify(&data.join(folder)).unwrap();
+            assert!(verified.is_whole());
+            verified.segments.iter().map(|one| one.records).sum::<u64>()
+        };
+        let (log, kept) = (records("log") - 40, records("kept"));
+        assert!(100 <= kept && kept <= log, "{kept} of {log}");
     }
 
     #[test]
