@@ -8,18 +8,18 @@
 //!
 //! One thread writes: the keeper, which commits every [`crate::keeper::COMMIT_BYTES`] of log or
 //! [`crate::keeper::COMMIT_EVERY`], and before anything is reclaimed. What it changed since lies in
-//! [`Changes`]; readers look there first, then in the file as of the last commit.
+//! `Changes`; readers look there first, then in the file as of the last commit.
 //!
 //! # How a new piece of state gets into the view
 //!
 //! What a start needs and what the fold holds must be here too, or a start from the view would not
 //! equal one from the log. The scenarios open each world both ways and compare.
 //!
-//! 1. It is a field of [`Fold`](crate::fold::Fold), changed only by `Fold::take`.
+//! 1. It is a field of `Fold`, changed only by `Fold::take`.
 //! 2. If it is small (below some 100 KB), say it as records in `Fold::standing`: taken in by an
 //!    empty fold, they give it back. That is all: it is then in the view and in kept.
-//! 3. Otherwise give it a table in [`tables`], keep what changed since the last commit in the fold,
-//!    write that in [`commit`], read all of it in [`load`], count `FORMAT` in [`state`] up, and
+//! 3. Otherwise give it a table in `tables`, keep what changed since the last commit in the fold,
+//!    write that in `commit`, read all of it in `load`, count `FORMAT` in `state` up, and
 //!    think of how kept says it once its records' segments have gone.
 //! 4. Whatever begins or ends a delivery goes through `Fold::owe` and `Fold::end`, and whatever
 //!    changes a letter through `Fold::set_letter`: kept is told of it by those.
