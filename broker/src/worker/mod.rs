@@ -119,6 +119,8 @@ pub(crate) struct AtWork {
     turns: watch::Receiver<u64>,
     /// Lanes whose next delivery waits for a turn of the careful node.
     suspended: Vec<u32>,
+    /// Of these, ordered lanes whose next delivery waits until its intent is durable.
+    intending: Vec<u32>,
     hurried_notes: u32,
     /// What lanes counted that are no more, so that totals never go back.
     retired: Tally,
@@ -182,6 +184,7 @@ impl AtWork {
             turns: careful.turns(),
             careful,
             suspended: Vec::new(),
+            intending: Vec::new(),
             hurried_notes,
             retired: Tally::default(),
             draining: None,

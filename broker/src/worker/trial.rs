@@ -39,6 +39,13 @@ impl AtWork {
                 lane.queued = true;
                 self.suspended.push(slot);
             }
+            Leave::Intend if lane.keys.is_some() => {
+                // Its key is busy only when it is sent: until then nothing may pass it.
+                lane.queued = true;
+                self.suspended.push(slot);
+                self.intending.push(slot);
+                self.intend(number, delivery);
+            }
             Leave::Intend => {
                 self.intend(number, delivery);
                 // What is behind it needn't wait, where it isn't suspected.
@@ -95,7 +102,7 @@ impl AtWork {
         if let Some(lane) = &mut self.lanes[slot as usize] {
             lane.in_flight -= 1;
             lane.due.push_front(delivery);
-            // What is behind it may have come to wait meanwhile.
+            // What is behind it may have come to wait meanwhile, or was made to.
             lane.queued &= !self.suspended.contains(&slot);
         }
         self.ask_no_more(slot);
@@ -134,6 +141,10 @@ impl AtWork {
     pub(super) fn ask_again(&mut self) {
         self.turns.mark_unchanged();
         for slot in std::mem::take(&mut self.suspended) {
+            if self.intending.contains(&slot) {
+                self.suspended.push(slot);
+                continue;
+            }
             if let Some(lane) = &mut self.lanes[slot as usize] {
                 lane.queued = false;
             }
@@ -144,5 +155,6 @@ impl AtWork {
     /// The lane in `slot` is no more, or goes elsewhere.
     pub(super) fn ask_no_more(&mut self, slot: u32) {
         self.suspended.retain(|suspended| *suspended != slot);
+        self.intending.retain(|intending| *intending != slot);
     }
 }

@@ -13,6 +13,10 @@ use crate::Folders;
 const KILLS: usize = 20;
 const KEYS: usize = 100;
 
+/// What a process wrote before it was killed is read a little later; its successor needs longer
+/// than this before it sends anything.
+const IN_THE_SOCKET: Duration = Duration::from_millis(50);
+
 /// The key whose events are never taken until the last life.
 const POISONED: &str = "k7";
 
@@ -70,6 +74,17 @@ fn twenty_kills_keep_the_order_of_each_key() {
     healed.store(true, Ordering::Relaxed);
     weft.until_settled();
 
+    // So many kills in a row may accuse an innocent, which is then kept as a dead letter.
+    let letters = weft.admin("/api/v1/dead-letters?reason=poison&limit=1000");
+    let letters: serde_json::Value = serde_json::from_slice(&letters.body).unwrap();
+    let accused: BTreeSet<&str> = letters["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|letter| letter["event"]["id"].as_str().unwrap())
+        .collect();
+    assert!(accused.len() <= KILLS / 2, "{accused:?}");
+
     let mut keys: BTreeMap<String, Vec<(Instant, Option<Instant>, usize)>> = BTreeMap::new();
     function.look(|received| {
         for one in received {
@@ -85,12 +100,18 @@ fn twenty_kills_keep_the_order_of_each_key() {
         let known: Vec<usize> = known.into_iter().collect();
         let rank = |n: usize| known.binary_search(&n).unwrap();
         for n in acknowledged.get(key).into_iter().flatten() {
-            assert!(known.contains(n), "LOST {key}-{n}, SEED={}", seed.number);
+            assert!(
+                known.contains(n) || accused.contains(&*format!("{key}-{n}")),
+                "LOST {key}-{n}, SEED={}",
+                seed.number
+            );
         }
         assert_eq!(rank(sequence[0].2), 0, "{key} begins at its beginning");
         for pair in sequence.windows(2) {
             let [(began, ended, before), (at, _, n)] = [pair[0], pair[1]];
-            let reborn = lives.iter().any(|life| began <= *life && *life <= at);
+            let reborn = lives
+                .iter()
+                .any(|life| began <= *life + IN_THE_SOCKET && *life <= at);
             let again = rank(n) <= rank(before) && (reborn || key == POISONED && n == before);
             assert!(
                 rank(n) == rank(before) + 1 || again,
@@ -107,8 +128,9 @@ fn twenty_kills_keep_the_order_of_each_key() {
     }
     let count: usize = acknowledged.values().map(Vec::len).sum();
     eprintln!(
-        "{KILLS} kills: {count} acknowledged of {} keys, {requests} requests, {repeated} of them again",
-        keys.len()
+        "{KILLS} kills: {count} acknowledged of {} keys, {requests} requests, {repeated} of them again, {} set aside",
+        keys.len(),
+        accused.len()
     );
     assert_eq!(keys.len(), KEYS);
     assert!(count > KILLS * 20, "there was load: {count}");
