@@ -48,6 +48,9 @@ pub struct Usage {
     pub bytes_max: u64,
     /// What the file system has left; none if it didn't say.
     pub disk_free: Option<u64>,
+    /// Of that, what segments may still be made of until only [`crate::Options::min_free`] is left,
+    /// and the spare files.
+    pub disk_room: Option<u64>,
 }
 
 /// A segment, as retention sees it.
@@ -284,11 +287,14 @@ impl Journal {
     /// How much room there is.
     pub fn usage(&self) -> Usage {
         let bytes_used = self.core.stock.used();
+        let bytes_spare = self.core.stock.bytes().saturating_sub(bytes_used);
+        let disk_free = self.core.disk.free_bytes().ok();
         Usage {
             bytes_used,
-            bytes_spare: self.core.stock.bytes().saturating_sub(bytes_used),
+            bytes_spare,
             bytes_max: self.core.stock.room().max,
-            disk_free: self.core.disk.free_bytes().ok(),
+            disk_free,
+            disk_room: disk_free.map(|free| bytes_spare + self.core.stock.beyond_min_free(free)),
         }
     }
 

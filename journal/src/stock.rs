@@ -163,6 +163,11 @@ impl Stock {
         self.leaves_free(self.min_free)
     }
 
+    /// What of so many free bytes is beyond what must stay free.
+    pub(crate) fn beyond_min_free(&self, free: u64) -> u64 {
+        free.saturating_sub(self.min_free)
+    }
+
     /// Whether a segment more would leave so many bytes on the disk.
     fn leaves_free(&self, bytes: u64) -> bool {
         self.disk

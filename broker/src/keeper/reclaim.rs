@@ -83,7 +83,8 @@ impl Keeper {
         }
         let usage = journal.usage();
         let room_wanted = journal.facts().segment_bytes * SEGMENTS_AHEAD;
-        let is_needed = usage.bytes_used + room_wanted > usage.bytes_max;
+        let is_short = usage.disk_room.is_some_and(|room| room < room_wanted);
+        let is_needed = is_short || usage.bytes_used + room_wanted > usage.bytes_max;
         (is_needed && self.gains_room(&segments)).then_some(oldest)
     }
 

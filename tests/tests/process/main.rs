@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 mod backup;
 mod bad_days;
 mod crash;
+mod disk_full;
 mod letters;
 mod operate;
 mod ordering;

@@ -123,6 +123,33 @@ async fn retries_on_a_full_log_leave_room_to_settle() {
     world.until_settled().await;
 }
 
+/// Others leave the disk less room than the log may take: history that nobody is owed gives way, and
+/// nobody has to come and make room.
+#[tokio::test(start_paused = true)]
+async fn history_gives_way_where_the_disk_is_short() {
+    let world = World::new()
+        .journal(|options| {
+            small(options);
+            options.min_free = 512 << 10;
+        })
+        .trigger("billing", everything(), terms().timeout("PT1H"))
+        .sink("billing", after(Duration::from_secs(30)))
+        .start()
+        .await;
+    world.disk().set_capacity(3 << 20);
+    let taken = fill(&world, "first").await;
+    assert!((50..170).contains(&taken), "{taken}");
+    world
+        .until("delivered", |report| {
+            report.books.delivered as usize == taken
+        })
+        .await;
+    world.advance(Duration::from_secs(1)).await;
+    let again = fill(&world, "second").await;
+    assert!(again > taken / 2, "there is room again: {again}");
+    world.until_settled().await;
+}
+
 /// The file system fills up before the log's own bound does.
 #[tokio::test(start_paused = true)]
 async fn a_disk_that_fills_up_refuses_and_recovers_too() {

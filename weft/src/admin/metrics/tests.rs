@@ -110,6 +110,7 @@ fn a_scrape_has_the_series_of_what_has_traffic() {
             bytes_spare: 0,
             bytes_max: 2,
             disk_free: None,
+            disk_room: None,
         },
         segments: 1,
         padding_bytes: 5,
