@@ -22,7 +22,7 @@ use crate::admin::views::{BookView, LetterDetail, Status, TriggerDetail};
 use crate::cli::{Cli, Command};
 use crate::client::Client;
 use crate::node::open;
-use crate::node::workers::Workers;
+use crate::node::workers::{Workers, start_keeper};
 use crate::tasks::{OnEnd, Tasks};
 
 /// Nobody listens on port 1, so the one attempt fails at once.
@@ -75,12 +75,15 @@ impl World {
         let open::Node {
             opened,
             driver,
+            kept_driver,
             clock,
             ..
         } = open::open(&settings, Arc::new(NoSpans)).unwrap();
         let mut tasks = Tasks::new();
         let reporter = tasks.reporter();
         drop(driver.spawn_thread());
+        drop(kept_driver.spawn_thread());
+        drop(start_keeper(opened.keeper, &reporter).unwrap());
         let engine = opened.engine.clone();
         let workers = Workers::start(
             opened.router,
