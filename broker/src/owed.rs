@@ -18,6 +18,9 @@ const VARINT_BYTES_MAX: usize = 10;
 #[derive(Debug, Default)]
 pub struct OwedList {
     chunks: VecDeque<Box<[u8; CHUNK_BYTES]>>,
+    /// For each chunk the first offset that begins in it: the one before it, and where it begins.
+    /// Of the last chunk it may be missing.
+    marks: VecDeque<(u64, u16)>,
     /// Where the next offset is read in the first chunk.
     head: u16,
     /// Where the next offset is written in the last chunk.
@@ -42,7 +45,7 @@ impl OwedList {
 
     /// Bytes that the list holds on the heap.
     pub fn bytes(&self) -> usize {
-        self.chunks.len() * CHUNK_BYTES
+        self.chunks.len() * CHUNK_BYTES + self.marks.len() * size_of::<(u64, u16)>()
     }
 
     /// Whether `offset` is behind all that was pushed.
@@ -55,11 +58,19 @@ impl OwedList {
         if self.len == 0 {
             // An empty list starts over, so that its first difference is zero.
             self.chunks.clear();
+            self.marks.clear();
             (self.head, self.tail) = (0, 0);
             self.taken = offset.0;
             self.pushed = offset.0;
         }
         debug_assert!(self.takes(offset), "owed offsets ascend");
+        let (chunk, at) = match self.chunks.len() {
+            last @ 1.. if usize::from(self.tail) < CHUNK_BYTES => (last - 1, self.tail),
+            full => (full, 0),
+        };
+        if self.marks.len() <= chunk {
+            self.marks.push_back((self.pushed, at));
+        }
         let mut difference = offset.0 - self.pushed;
         let mut bytes = [0; VARINT_BYTES_MAX];
         let mut length = 0;
@@ -124,10 +135,34 @@ impl OwedList {
 
     /// All offsets, the oldest first.
     pub fn iter(&self) -> impl Iterator<Item = Offset> + '_ {
-        let (mut chunk, mut at) = (0, usize::from(self.head));
-        let (mut left, mut before) = (self.len, self.taken);
+        self.walk(0, usize::from(self.head), self.taken)
+    }
+
+    /// Those at `offset` and behind it, without looking at all before.
+    pub fn iter_from(&self, offset: Offset) -> impl Iterator<Item = Offset> + '_ {
+        let chunk = self.marks.partition_point(|(before, _)| *before < offset.0);
+        // In the first chunk some may be taken already.
+        let walk = match chunk.saturating_sub(1) {
+            0 => self.walk(0, usize::from(self.head), self.taken),
+            chunk => {
+                let (before, at) = self.marks[chunk];
+                self.walk(chunk, usize::from(at), before)
+            }
+        };
+        walk.skip_while(move |at| *at < offset)
+    }
+
+    fn walk(
+        &self,
+        mut chunk: usize,
+        mut at: usize,
+        mut before: u64,
+    ) -> impl Iterator<Item = Offset> + '_ {
+        let end = (self.chunks.len().saturating_sub(1), usize::from(self.tail));
         std::iter::from_fn(move || {
-            left = left.checked_sub(1)?;
+            if (chunk, at) == end {
+                return None;
+            }
             for shift in (0..64).step_by(7) {
                 if at == CHUNK_BYTES {
                     (chunk, at) = (chunk + 1, 0);
@@ -157,6 +192,7 @@ impl OwedList {
     fn get(&mut self) -> Option<u8> {
         if usize::from(self.head) == CHUNK_BYTES {
             self.chunks.pop_front();
+            self.marks.pop_front();
             self.head = 0;
         }
         let byte = self.chunks.front()?[usize::from(self.head)];
@@ -195,6 +231,10 @@ mod tests {
                     prop_assert_eq!(list.pop(), model.pop_front());
                 }
                 prop_assert_eq!(list.len(), model.len() as u64);
+                prop_assert!(list.iter().eq(model.iter().copied()));
+                let from = Offset(offset / 4 * 3);
+                let behind = model.iter().copied().filter(|at| from <= *at);
+                prop_assert!(list.iter_from(from).eq(behind));
             }
             while let Some(expected) = model.pop_front() {
                 prop_assert_eq!(list.peek(), Some(expected));
@@ -203,6 +243,22 @@ mod tests {
             prop_assert_eq!(list.pop(), None);
             prop_assert_eq!(list.bytes(), 0);
         }
+    }
+
+    #[test]
+    fn what_lies_before_is_passed_over_by_chunks() {
+        let mut list: OwedList = (0..100_000).map(|n| Offset(n * 300)).collect();
+        for taken in [0, 1, 255, 256, 257, 40_000] {
+            while list.len() > 100_000 - taken {
+                list.pop();
+            }
+            for from in [0, 1, 300, 299_999, 15_000_000, 29_999_700, 29_999_701] {
+                let behind = (taken..100_000).map(|n| Offset(n * 300));
+                let behind = behind.filter(|at| from <= at.0);
+                assert!(list.iter_from(Offset(from)).eq(behind), "{taken} {from}");
+            }
+        }
+        assert_eq!(OwedList::default().iter_from(Offset(0)).count(), 0);
     }
 
     #[test]
