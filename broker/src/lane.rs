@@ -17,7 +17,7 @@ use crate::again::AgainList;
 use crate::keys::Keys;
 use crate::owed::OwedList;
 use crate::pauses::Pauses;
-use crate::records::attempt::Attempt;
+use crate::records::attempt::{self, Attempt};
 use crate::records::{Cause, FORWARD, Number};
 
 /// What a lane works for. Replaced whole when the trigger is written differently.
@@ -65,7 +65,7 @@ impl LaneFacts {
 pub struct Delivery {
     /// What is owed: an event's offset, or a Dead record's in a forwarding lane.
     pub offset: Offset,
-    /// The attempts already made; boxed, since most deliveries need only one.
+    /// The attempts already made, those in the middle left out where they are many; boxed, since most deliveries need only one.
     pub history: Option<Box<Vec<Attempt>>>,
     /// When it was owed again, by redrive or replay: its age counts from then, not from the event's
     /// arrival.
@@ -119,6 +119,13 @@ impl Delivery {
         }
     }
 
+    /// Whether no attempt is behind it.
+    pub fn is_new(&self) -> bool {
+        self.history
+            .as_ref()
+            .is_none_or(|history| history.is_empty())
+    }
+
     /// How many attempts are behind it.
     pub fn attempts(&self) -> u32 {
         self.attempt() - 1
@@ -151,7 +158,7 @@ impl Delivery {
     pub fn attempt(&self) -> u32 {
         self.history
             .as_ref()
-            .map_or(1, |history| history.len() as u32 + 1)
+            .map_or(1, |history| attempt::count(history) + 1)
     }
 }
 
@@ -280,7 +287,7 @@ impl Lane {
         let waits = !self.owed.is_empty() || again_waits;
         let takes_new = waits && self.holding() < parked_max && !holds_all;
         match self.due.front() {
-            Some(due) if due.attempts() == 0 => Turn::First,
+            Some(due) if due.is_new() => Turn::First,
             Some(_) if !self.awaits_budget => Turn::Again,
             _ if takes_new => Turn::First,
             _ => Turn::Rest,
@@ -290,7 +297,7 @@ impl Lane {
     /// Takes what [`Lane::turn`] said: one that is due before one that is new, and those before
     /// one that is owed again, but for every [`crate::again::TURN_SHARE`]th.
     pub fn take(&mut self) -> Option<Delivery> {
-        let first = self.due.front().is_some_and(|due| due.attempts() == 0);
+        let first = self.due.front().is_some_and(Delivery::is_new);
         let due = match first || !self.awaits_budget {
             true => self.due.pop_front(),
             false => None,

@@ -24,8 +24,10 @@ impl ParkedThen {
         for attempt in later.history {
             let last = self.history.last();
             let is_later = last.is_none_or(|last| last.started < attempt.started);
-            if is_later || !self.history.contains(&attempt) {
-                self.history.push(attempt);
+            // Of a full history those in the middle are left out, and counted already.
+            let is_full = self.history.len() >= attempt::ATTEMPTS_KEPT_MAX;
+            if is_later || !(is_full || self.history.contains(&attempt)) {
+                attempt::push(&mut self.history, attempt);
             }
         }
     }

@@ -236,6 +236,7 @@ mod tests {
             status: Some(503),
             text: "".into(),
             body: Bytes::from_static(body),
+            left_out: 0,
         };
         let parked = ParkedThen {
             due: WallTime(1000),

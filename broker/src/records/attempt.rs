@@ -1,7 +1,7 @@
 //! One attempt as the log keeps it: when, how long, what came back, and the start of the body.
 //!
-//! Bytes: started varint (ms since 1970) | latency varint (ms) | verdict u8 | status varint (0:
-//! none) | text behind a varint length | body: 0 none, 1 followed by bytes behind a varint
+//! Bytes: started varint (ms since 1970) | latency varint (ms) | verdict u8 (with 128: left out
+//! varint follows) | status varint (0: none) | text behind a varint length | body: 0 none, 1 followed by bytes behind a varint
 //! length, n+2 the same as the n-th attempt's of the same record.
 
 use bytes::Bytes;
@@ -16,6 +16,13 @@ pub const MIDDLE_BODY_KEPT_BYTES: usize = 512;
 /// How much of the bodies of all middle attempts is kept with a dead letter, in bytes. Beyond, only
 /// when they were made and what they came to: a day of answers that all differ must fit a record.
 pub const MIDDLE_BODIES_BYTES_MAX: usize = 64 * 1024;
+
+/// Attempts of one delivery that are kept: the first and the last half of these. Beyond, those
+/// between are left out and counted. A day by the default schedule is about 300.
+pub const ATTEMPTS_KEPT_MAX: usize = 1000;
+
+/// Of the verdict's byte: attempts before this one are left out.
+const LEFT_OUT: u8 = 0x80;
 
 /// One attempt.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,6 +39,33 @@ pub struct Attempt {
     pub text: Box<str>,
     /// The start of the answer's body.
     pub body: Bytes,
+    /// How many attempts between the one before and this are left out.
+    pub left_out: u32,
+}
+
+/// Appends the next attempt of a delivery; beyond [`ATTEMPTS_KEPT_MAX`] one in the middle goes.
+pub fn push(history: &mut Vec<Attempt>, attempt: Attempt) {
+    history.push(attempt);
+    if history.len() > ATTEMPTS_KEPT_MAX {
+        let gone = history.remove(ATTEMPTS_KEPT_MAX / 2);
+        let next = &mut history[ATTEMPTS_KEPT_MAX / 2];
+        next.left_out = next
+            .left_out
+            .saturating_add(gone.left_out.saturating_add(1));
+    }
+}
+
+/// How many attempts were made, those left out too.
+pub fn count(history: &[Attempt]) -> u32 {
+    numbered(history).last().map_or(0, |(number, _)| number)
+}
+
+/// Each attempt that is kept, with its number from 1.
+pub fn numbered(history: &[Attempt]) -> impl Iterator<Item = (u32, &Attempt)> {
+    history.iter().scan(0, |number, attempt| {
+        *number = u32::saturating_add(*number, attempt.left_out.saturating_add(1));
+        Some((*number, attempt))
+    })
 }
 
 /// What an attempt came to.
@@ -89,7 +123,12 @@ pub(super) fn put(out: &mut Vec<u8>, attempt: &Attempt, keep: Keep) {
         .iter()
         .position(|(verdict, _)| *verdict == attempt.verdict)
         .unwrap_or(0);
-    out.push(code as u8);
+    if attempt.left_out == 0 {
+        out.push(code as u8);
+    } else {
+        out.push(code as u8 | LEFT_OUT);
+        wire::put_varint(out, u64::from(attempt.left_out));
+    }
     wire::put_varint(out, u64::from(attempt.status.unwrap_or(0)));
     wire::put_bytes(out, attempt.text.as_bytes());
     match keep {
@@ -132,10 +171,15 @@ pub(crate) fn put_all(out: &mut Vec<u8>, attempts: &[Attempt]) {
 pub(crate) fn take(take: &mut Take<'_>, earlier: &[Attempt]) -> Result<Attempt, Short> {
     let started = WallTime(take.varint("attempt time")?);
     let latency_ms = take.number("attempt latency")?;
+    let byte = take.byte("attempt verdict")?;
     let verdict = *VERDICTS
-        .get(usize::from(take.byte("attempt verdict")?))
+        .get(usize::from(byte & !LEFT_OUT))
         .map(|(verdict, _)| verdict)
         .ok_or(Short("attempt verdict"))?;
+    let left_out = match byte & LEFT_OUT {
+        0 => 0,
+        _ => take.number("attempts left out")?,
+    };
     let status: u16 = take.number("attempt status")?;
     let text = take.text("attempt text")?.into();
     let body = match take.varint("attempt body")? {
@@ -158,5 +202,38 @@ pub(crate) fn take(take: &mut Take<'_>, earlier: &[Attempt]) -> Result<Attempt, 
         status,
         text,
         body,
+        left_out,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempt(number: u32) -> Attempt {
+        Attempt {
+            started: WallTime(u64::from(number)),
+            latency_ms: 0,
+            verdict: Verdict::Said,
+            status: Some(503),
+            text: Box::default(),
+            body: Bytes::new(),
+            left_out: 0,
+        }
+    }
+
+    #[test]
+    fn the_first_and_the_last_are_kept_and_the_others_counted() {
+        let mut history = Vec::new();
+        (1..=1_000).for_each(|number| push(&mut history, attempt(number)));
+        assert!(history.iter().all(|attempt| attempt.left_out == 0));
+        (1_001..=5_000).for_each(|number| push(&mut history, attempt(number)));
+        assert_eq!((history.len(), count(&history)), (ATTEMPTS_KEPT_MAX, 5_000));
+        let numbers: Vec<u32> = numbered(&history).map(|(number, _)| number).collect();
+        let expected: Vec<u32> = (1..=500).chain(4_501..=5_000).collect();
+        assert_eq!(numbers, expected);
+        let numbers_are_theirs =
+            numbered(&history).all(|(number, attempt)| attempt.started.0 == u64::from(number));
+        assert!(numbers_are_theirs);
+    }
 }

@@ -64,15 +64,17 @@ fn attempts() -> impl Strategy<Value = Vec<Attempt>> {
         1u16..,
         "\\PC{0,9}",
         body,
+        prop::sample::select(vec![0, 0, 1, 127, 128, u32::MAX]),
     )
         .prop_map(
-            |(started, latency_ms, verdict, status, text, body)| Attempt {
+            |(started, latency_ms, verdict, status, text, body, left_out)| Attempt {
                 started: WallTime(started),
                 latency_ms,
                 verdict,
                 status: (status % 2 == 0).then_some(status),
                 text: text.into(),
                 body: Bytes::from_static(body),
+                left_out,
             },
         );
     prop::collection::vec(attempt, 0..6)

@@ -168,7 +168,7 @@ impl AtWork {
     fn end_of_due(&mut self, slot: u32, index: usize, now: Instant) -> Option<End> {
         let lane = self.lanes[slot as usize].as_ref()?;
         let due = lane.due.get(index)?;
-        if due.attempts() == 0 {
+        if due.is_new() {
             return self.end_of_new(slot, due.offset, due.since, now);
         }
         let (held, facts) = (lane.held, Arc::clone(&lane.facts));
@@ -252,7 +252,7 @@ impl AtWork {
         now: Instant,
     ) {
         let clock = self.patience_clock(slot, now);
-        if delivery.attempts() > 0 {
+        if !delivery.is_new() {
             return delivery.keep_held(clock);
         }
         let waited = self.opened(slot).map(|opened| {

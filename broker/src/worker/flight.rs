@@ -16,7 +16,7 @@ use crate::destination::{Flown, Wish};
 use crate::guarded::{self, guarded};
 use crate::keys::Claim;
 use crate::lane::{Delivery, Expires, LaneFacts};
-use crate::records::attempt::{Attempt, Verdict};
+use crate::records::attempt::{self, Attempt, Verdict};
 use crate::records::envelope::{Context, Envelope};
 use crate::records::{Cause, Number};
 use crate::sink::{Request, Sink};
@@ -289,9 +289,10 @@ impl AtWork {
             status: None,
             text: why.into(),
             body: bytes::Bytes::new(),
+            left_out: 0,
         };
         let mut delivery = delivery;
-        delivery.history.get_or_insert_default().push(attempt);
+        attempt::push(delivery.history.get_or_insert_default(), attempt);
         self.bury(facts, delivery, Cause::Poison, None);
     }
 }

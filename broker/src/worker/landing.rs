@@ -16,7 +16,7 @@ use crate::answer::{ANSWER_BODY_KEPT_BYTES, Answer, Attempted, Reply};
 use crate::dapr;
 use crate::lane::{Delivery, LaneFacts};
 use crate::next_step::{Before, Next, asked_for, next_step};
-use crate::records::attempt::{Attempt, MIDDLE_BODY_KEPT_BYTES, Verdict};
+use crate::records::attempt::{self, Attempt, MIDDLE_BODY_KEPT_BYTES, Verdict};
 use crate::records::dead::Dead;
 use crate::records::envelope::{self, Context};
 use crate::records::parked::Parked;
@@ -178,7 +178,7 @@ impl AtWork {
                 if !self.log.is_short() || self.careful.is_on() {
                     self.note(parked.record());
                 }
-                delivery.history.get_or_insert_default().push(record);
+                attempt::push(delivery.history.get_or_insert_default(), record);
                 self.key_failed(slot, delivery.offset, &sent.event.as_ref());
                 self.park(slot, delivery, wait);
             }
@@ -203,7 +203,7 @@ impl AtWork {
             }
             Next::GiveUp(cause) => {
                 self.lane_failed(slot);
-                delivery.history.get_or_insert_default().push(record);
+                attempt::push(delivery.history.get_or_insert_default(), record);
                 return self.bury(&facts, delivery, cause, None);
             }
         }
@@ -298,7 +298,7 @@ impl AtWork {
             None
         };
         if let Some(cause) = refused {
-            delivery.history.get_or_insert_default().push(attempt);
+            attempt::push(delivery.history.get_or_insert_default(), attempt);
             return self.bury(facts, delivery, cause, Some(reply));
         }
         let context = Context {
@@ -356,7 +356,7 @@ impl AtWork {
                 Ok(())
             }
             Err(AppendError::TooLarge { .. }) => {
-                delivery.history.get_or_insert_default().push(attempt);
+                attempt::push(delivery.history.get_or_insert_default(), attempt);
                 self.bury(&facts, delivery, Cause::Reply, Some(reply));
                 Ok(())
             }
@@ -385,7 +385,7 @@ impl AtWork {
                 number: facts.number,
                 offset: delivery.offset,
                 outcome: Outcome::Dead(cause),
-                attempt: attempts.len() as u32,
+                attempt: attempt::count(&attempts),
                 status: last.and_then(|attempt| attempt.status).unwrap_or(0),
                 latency_ms: last.map_or(0, |attempt| attempt.latency_ms),
                 at: now,
@@ -524,5 +524,6 @@ fn record(
         status,
         text,
         body,
+        left_out: 0,
     }
 }

@@ -6,7 +6,7 @@ use super::flight::Landing;
 use crate::Fault;
 use crate::careful::Leave;
 use crate::lane::Delivery;
-use crate::records::attempt::{Attempt, Verdict};
+use crate::records::attempt::{self, Attempt, Verdict};
 use crate::records::intent::Intent;
 use crate::records::{Cause, Number};
 
@@ -116,14 +116,16 @@ impl AtWork {
         };
         let facts = std::sync::Arc::clone(&lane.facts);
         tracing::error!(trigger = %facts.trigger, offset = delivery.offset.0, why, "set aside as poison");
-        delivery.history.get_or_insert_default().push(Attempt {
+        let attempt = Attempt {
             started: self.log.clock().wall(),
             latency_ms: 0,
             verdict: Verdict::Unreachable,
             status: None,
             text: why.into(),
             body: bytes::Bytes::new(),
-        });
+            left_out: 0,
+        };
+        attempt::push(delivery.history.get_or_insert_default(), attempt);
         self.bury(&facts, delivery, Cause::Poison, None);
     }
 

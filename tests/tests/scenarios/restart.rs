@@ -312,3 +312,36 @@ fn shown(world: &World) -> String {
     }
     text
 }
+
+/// Of thousands of attempts the first and the last are kept, and the others counted, also over a
+/// restart: no number is given twice or left out.
+#[tokio::test(start_paused = true)]
+async fn a_long_history_keeps_its_count() {
+    use broker::records::attempt::{ATTEMPTS_KEPT_MAX, numbered};
+
+    let often = terms().retry(2_400).backoff("linear", "PT0.01S");
+    let mut world = World::new()
+        .trigger("billing", tests::everything(), often.backoff_max("PT0.01S"))
+        .sink("billing", always(409))
+        .start()
+        .await;
+    world.publish(order_placed("o-1")).await;
+    // The retry budget allows ten a second.
+    world.advance(Duration::from_secs(130)).await;
+    let before = world.calls().len();
+    assert!(before > ATTEMPTS_KEPT_MAX + 100, "{before}");
+    world.restart().await;
+    world.until_settled().await;
+    world.check(expect![[r#"
+        billing  o-1  409 ×2401  dead{exhausted}
+    "#]]);
+    let attempts: Vec<u32> = world.calls().iter().map(|call| call.attempt).collect();
+    assert_eq!(attempts, (1..=2_401).collect::<Vec<u32>>());
+    let log = world.log();
+    let letter = log.letters.values().next().expect("it is dead");
+    let kept: Vec<u32> = numbered(&letter.attempts)
+        .map(|(number, _)| number)
+        .collect();
+    let expected: Vec<u32> = (1..=500).chain(1_902..=2_401).collect();
+    assert_eq!(kept, expected);
+}

@@ -9,7 +9,7 @@ use broker::books::{Book, by_cause};
 use broker::dead_letters::Letter;
 use broker::destination::Deferral;
 use broker::histogram::{BOUNDS_SECONDS, Histogram};
-use broker::records::attempt::Attempt;
+use broker::records::attempt::{self, Attempt};
 use broker::records::envelope::Envelope;
 use broker::report::{BreakerState, DestinationReport, PausedReport, TriggerReport};
 use event::{EventRef, Mode};
@@ -257,7 +257,7 @@ pub(super) fn letter(letter: &Letter, now: WallTime) -> LetterView {
         destination: dead.destination.clone(),
         cause: dead.cause.word().into(),
         at: rfc3339(dead.at),
-        attempts: dead.attempts.len(),
+        attempts: attempt::count(&dead.attempts),
         last_status: last.and_then(|attempt| attempt.status),
         last_error: last
             .filter(|last| !last.text.is_empty())
@@ -316,9 +316,9 @@ pub(crate) fn payload(bytes: &[u8]) -> Payload {
     }
 }
 
-pub(super) fn attempt((index, attempt): (usize, &Attempt)) -> AttemptView {
+pub(super) fn attempt((number, attempt): (u32, &Attempt)) -> AttemptView {
     AttemptView {
-        number: index + 1,
+        number,
         started: rfc3339(attempt.started),
         latency_ms: attempt.latency_ms,
         verdict: attempt.verdict.word().into(),

@@ -11,6 +11,7 @@ use broker::dead_letters::Letter;
 use broker::jobs::{self, Job};
 use broker::letter_query::{From, Page, Query, StateIs, TypeIs};
 use broker::records::Cause;
+use broker::records::attempt::numbered;
 use broker::redrive::{Asked, What, Which};
 use broker::time::rfc3339;
 use event::Event;
@@ -374,7 +375,7 @@ fn exported(found: &Letter) -> Exported {
         broker: dead.broker.clone(),
         destination: dead.destination.clone(),
         at: rfc3339(dead.at),
-        attempts: dead.attempts.iter().enumerate().map(attempt).collect(),
+        attempts: numbered(&dead.attempts).map(attempt).collect(),
         event,
         event_lost,
     }
@@ -399,7 +400,7 @@ pub(crate) async fn show(
     };
     let reply = found.dead.reply.clone();
     let reply = reply.and_then(|bytes| Event::from_stored(bytes).ok());
-    let history = found.dead.attempts.iter().enumerate();
+    let history = numbered(&found.dead.attempts);
     Ok(Json(LetterDetail {
         letter: letter(&found, state.admin.clock.wall()),
         stored,

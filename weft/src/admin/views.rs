@@ -271,7 +271,7 @@ pub(crate) struct LetterView {
     pub(crate) cause: String,
     /// RFC 3339.
     pub(crate) at: String,
-    pub(crate) attempts: usize,
+    pub(crate) attempts: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) last_status: Option<u16>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -351,7 +351,7 @@ pub(crate) struct Payload {
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub(crate) struct AttemptView {
-    pub(crate) number: usize,
+    pub(crate) number: u32,
     /// RFC 3339.
     pub(crate) started: String,
     pub(crate) latency_ms: u32,

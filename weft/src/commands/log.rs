@@ -293,7 +293,7 @@ fn body(stored: &Stored) -> Result<Value, Malformed> {
                 "forward": parked.number & FORWARD != 0,
                 "offset": parked.offset.0,
                 "due": rfc3339(parked.due),
-                "failed": attempt(parked.attempt as usize, &parked.failed),
+                "failed": attempt(parked.attempt, &parked.failed),
             })
         }
         HELD => {
@@ -313,7 +313,7 @@ fn body(stored: &Stored) -> Result<Value, Malformed> {
                 "at": rfc3339(dead.at),
                 "destination": dead.destination,
                 "forwarded": dead.forwarded,
-                "attempts": dead.attempts.iter().enumerate().map(|(index, one)| attempt(index + 1, one)).collect::<Vec<_>>(),
+                "attempts": records::attempt::numbered(&dead.attempts).map(|(number, one)| attempt(number, one)).collect::<Vec<_>>(),
             })
         }
         REDRIVEN => {
@@ -376,7 +376,7 @@ fn body(stored: &Stored) -> Result<Value, Malformed> {
     })
 }
 
-fn attempt(number: usize, attempt: &records::attempt::Attempt) -> Value {
+fn attempt(number: u32, attempt: &records::attempt::Attempt) -> Value {
     json!({
         "number": number,
         "started": rfc3339(attempt.started),

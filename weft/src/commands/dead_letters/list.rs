@@ -59,7 +59,7 @@ fn letters(letters: &[LetterView]) -> String {
             format!("{} ago", first_unit(letter.age_seconds)),
             short(&letter.trigger, TRIGGER_CHARS),
             letter.cause.clone(),
-            count(letter.attempts as u64),
+            count(u64::from(letter.attempts)),
             last(letter),
             ty,
         ]);

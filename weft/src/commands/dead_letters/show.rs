@@ -76,8 +76,16 @@ fn show(detail: &LetterDetail) -> String {
         (None, None) => {}
     }
     text.push_str("\nAttempts\n");
+    let mut next = 1;
     for attempt in &detail.history {
+        if attempt.number > next {
+            text.push_str(&format!(
+                "  {} more, not kept\n",
+                crate::table::count(u64::from(attempt.number - next))
+            ));
+        }
         text.push_str(&line(attempt));
+        next = attempt.number + 1;
     }
     if detail.history.is_empty() {
         text.push_str("  none reached the network\n");
@@ -192,7 +200,7 @@ mod tests {
             destination: "http://127.0.0.1:8081/".into(),
             cause: "exhausted".into(),
             at: "2026-01-01T00:00:09.000Z".into(),
-            attempts: 2,
+            attempts: 5_002,
             last_status: None,
             last_error: Some("connection refused by 127.0.0.1:8081".into()),
             forwarded: true,
@@ -246,7 +254,7 @@ mod tests {
             event_lost: None,
             history: vec![
                 attempt(1, 503, "", "try later"),
-                attempt(2, 0, "connection refused by 127.0.0.1:8081", ""),
+                attempt(5_002, 0, "connection refused by 127.0.0.1:8081", ""),
             ],
             reply: None,
         };
@@ -270,7 +278,8 @@ mod tests {
             Attempts
                 1  2026-01-01T00:00:01.000Z      12 ms  503
                      try later
-                2  2026-01-01T00:00:01.000Z      12 ms  unreachable  connection refused by 127.0.0.1:8081
+              5,000 more, not kept
+              5002  2026-01-01T00:00:01.000Z      12 ms  unreachable  connection refused by 127.0.0.1:8081
 
             Once what was wrong is mended: weft dead-letters redrive 1042
         "#]].assert_eq(&show(&detail));
