@@ -1,6 +1,9 @@
 //! Whether the wall clock can be believed. It and the monotonic clock are compared: after a step
 //! of the one against the other nothing expires or is deleted for a while, so that a wrong clock
 //! (or a machine that slept) can be put right before it costs an event (DESIGN §4).
+//!
+//! A process that starts has nothing to compare with: a step from before its start can't be told from
+//! time that it was down. Then a retry waits no longer than it was told, but may come sooner.
 
 use std::sync::Mutex;
 use std::time::Duration;
