@@ -394,8 +394,9 @@ pub(crate) struct LogCommandArgs {
 pub(crate) enum LogCommand {
     /// Check every record's checksum and name every damage
     #[command(
-        long_about = "Reads the whole log, checks every record's checksum, and names every damage \
-                      with segment, position and offsets. Exits 7 when there is any.",
+        long_about = "Reads the whole log and what is kept of its segments that went, checks every \
+                      record's checksum, and names every damage with segment, position and offsets. \
+                      Exits 7 when there is any.",
         after_help = "Examples:
   weft log verify
   weft log verify /var/lib/weft"

@@ -23,7 +23,7 @@ use crate::exit::{Exit, Failure};
 use broker::time::rfc3339;
 
 use crate::format::print;
-use crate::node::open::LOG_FOLDER;
+use crate::node::open::{KEPT_FOLDER, LOG_FOLDER};
 use crate::out;
 use crate::table::Align::{Left, Right};
 use crate::table::{Table, count, size};
@@ -86,13 +86,26 @@ fn refused(dir: &Path, error: &OpenError) -> Failure {
     }
 }
 
+/// The log, and what is kept of it where there is something.
 fn verify(dir: &Path, output: Output) -> Result<(), Failure> {
-    let verified = journal::verify(&folder(dir)).map_err(|error| refused(dir, &error))?;
+    let read = |folder: &Path| journal::verify(folder).map_err(|error| refused(folder, &error));
+    let log = read(&folder(dir))?;
+    let kept = dir.join(KEPT_FOLDER);
+    let kept = kept.is_dir().then(|| read(&kept)).transpose()?;
     match output {
-        Output::Table => out::text(report(&verified)),
-        format => print(format, &document(&verified))?,
+        Output::Table => {
+            out::text(report(&log));
+            if let Some(kept) = &kept {
+                out::text(format!("\nkept of segments that went:\n{}", report(kept)));
+            }
+        }
+        format => {
+            let mut all = document(&log);
+            all["kept"] = kept.as_ref().map_or(Value::Null, document);
+            print(format, &all)?;
+        }
     }
-    if verified.is_whole() {
+    if log.is_whole() && kept.is_none_or(|kept| kept.is_whole()) {
         Ok(())
     } else {
         Err(Failure::said(Exit::Log))
