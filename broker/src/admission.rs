@@ -1,12 +1,13 @@
 //! Whether an event may come in: does its broker exist, is it within the limits. Pure but for
-//! one pointer, the brokers in force, which the router swaps when a change takes effect.
+//! one pointer to the brokers in force, which the router swaps when a change takes effect; and one to
+//! those that refuse, which the keeper swaps.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use event::Batch;
-use triggers::BrokerName;
+use triggers::{BrokerName, TriggerName};
 
 use crate::ingress::Refusal;
 
@@ -25,6 +26,8 @@ pub struct BrokerFacts {
 #[derive(Debug, Default)]
 pub struct Admission {
     brokers: ArcSwap<HashMap<BrokerName, Arc<BrokerFacts>>>,
+    /// Brokers that refuse, each for a trigger that is over its share of the storage.
+    refused: ArcSwap<BTreeMap<BrokerName, TriggerName>>,
 }
 
 impl Admission {
@@ -36,6 +39,11 @@ impl Admission {
         self.brokers.store(Arc::new(brokers.collect()));
     }
 
+    /// Replaces the brokers that refuse.
+    pub(crate) fn refuse(&self, refused: BTreeMap<BrokerName, TriggerName>) {
+        self.refused.store(Arc::new(refused));
+    }
+
     /// The broker of that name.
     pub(crate) fn broker(&self, name: &BrokerName) -> Result<Arc<BrokerFacts>, Refusal> {
         let brokers = self.brokers.load();
@@ -45,8 +53,14 @@ impl Admission {
             .ok_or_else(|| Refusal::NoSuchBroker(name.clone()))
     }
 
-    /// Checks each event's size against its broker's limit.
+    /// Checks that the broker doesn't refuse, and each event's size against its limit.
     pub(crate) fn admit(&self, to: &BrokerFacts, batch: &Batch) -> Result<(), Refusal> {
+        if let Some(trigger) = self.refused.load().get(&to.name) {
+            return Err(Refusal::Quota {
+                broker: to.name.clone(),
+                trigger: trigger.clone(),
+            });
+        }
         for event in &batch.events {
             let got = event.as_ref().wire_len();
             if got > to.event_bytes_max {

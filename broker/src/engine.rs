@@ -260,6 +260,7 @@ impl Engine {
             questions,
             router: router_asked.clone(),
             fence,
+            admission: Arc::clone(&admission),
             retention,
             retention_dead_letters,
             bytes_max,
@@ -430,6 +431,7 @@ impl Engine {
                         lane: lanes.remove(&number).unwrap_or_default(),
                         dead_letters: space.letters.kept.get(&number).copied().unwrap_or(0),
                         suspects: self.careful.suspects_of(number) as u64,
+                        held_bytes: space.held.get(&number).copied().unwrap_or(0),
                         paused: self.pausing.look(|book| {
                             PausedReport::of(book, number, trigger.subscriber.key().as_str())
                         }),

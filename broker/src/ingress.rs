@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use event::{Batch, Event};
 use journal::{AppendError, Group, Offset};
-use triggers::BrokerName;
+use triggers::{BrokerName, TriggerName};
 
 use crate::admission::{Admission, BrokerFacts};
 use crate::log::Log;
@@ -45,6 +45,16 @@ pub enum Refusal {
     /// The space is used up by events that are still owed or kept.
     #[error("storage is full of events that are still owed or kept; try again later")]
     NoSpace,
+    /// A trigger of this broker is over its share of the storage, and its policy says `onQuota: refuse`.
+    #[error(
+        "broker {broker} takes no events while trigger {trigger} is over its share of the storage; try again later"
+    )]
+    Quota {
+        /// The broker that was asked.
+        broker: BrokerName,
+        /// Who is over its share.
+        trigger: TriggerName,
+    },
     /// The log has stopped after a failed write or sync, or because the node is closing.
     #[error("the broker cannot store events right now")]
     Stopped,

@@ -89,6 +89,8 @@ pub struct TriggerReport {
     pub lane: LaneReport,
     /// Dead letters kept of it.
     pub dead_letters: u64,
+    /// About how many bytes of the storage it holds.
+    pub held_bytes: u64,
     /// Who keeps it from sending, if anybody does.
     pub paused: Option<PausedReport>,
     /// Deliveries of it, forwarded ones too, that may have ended the process before, and go one at

@@ -80,6 +80,8 @@ pub(crate) enum ToRouter {
     LetKeysGo(Vec<(Number, Offset)>),
     /// Note how far routing is, also where nobody wanted anything: the keeper waits for it.
     NoteRouted,
+    /// This lane's oldest deliveries, so many, end for its trigger's quota.
+    GiveWay { number: Number, count: u64 },
     /// Route nothing more. What is stored from now on is routed at the next start.
     Stop,
 }
@@ -264,6 +266,7 @@ impl Router {
                     Some(ToRouter::Discard(asked)) => self.discard(asked).await?,
                     Some(ToRouter::LetKeysGo(events)) => self.let_keys_go(events).await?,
                     Some(ToRouter::NoteRouted) => self.note_routed().await?,
+                    Some(ToRouter::GiveWay { number, count }) => self.give_way(number, count).await?,
                     Some(ToRouter::Stop) | None => return Ok(()),
                 },
                 _ = tick.tick() => {

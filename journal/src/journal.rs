@@ -35,6 +35,8 @@ pub struct Facts {
     pub group_bytes_max: usize,
     /// Bytes of a new segment.
     pub segment_bytes: u64,
+    /// Of the bytes that segments may take, so many are for notes and reserved appends.
+    pub reserve_bytes: u64,
 }
 
 /// How much room there is.

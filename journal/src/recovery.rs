@@ -213,6 +213,7 @@ fn assemble(
         log_id,
         group_bytes_max: options.group_bytes_max,
         segment_bytes: options.segment_bytes,
+        reserve_bytes: options.reserve_bytes,
     };
     let core = Core {
         disk,

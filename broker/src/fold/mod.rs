@@ -117,6 +117,8 @@ pub(crate) struct Fold {
     ended: RoaringTreemap,
     /// How large events are.
     pub(crate) sizes: Sizes,
+    /// Events that aren't routed yet, with their bytes.
+    unrouted: VecDeque<(Offset, usize)>,
     /// Where the dead letters are.
     view: Arc<View>,
     /// Changes of the resources behind [`Fold::routed_to`].
@@ -161,6 +163,7 @@ impl Fold {
             touched_letters: RoaringTreemap::new(),
             ended: RoaringTreemap::new(),
             sizes: Sizes::default(),
+            unrouted: VecDeque::new(),
             view,
             parts_ahead: VecDeque::new(),
             change_began: None,
@@ -206,6 +209,7 @@ impl Fold {
             touched_letters: state.touched_letters,
             ended: RoaringTreemap::new(),
             sizes: state.sizes,
+            unrouted: VecDeque::new(),
             view,
             parts_ahead: VecDeque::new(),
             change_began: None,
@@ -295,6 +299,7 @@ impl Fold {
             EVENT => {
                 let bytes = RECORD_HEADER_BYTES + stored.body.len();
                 self.sizes.count(stored.tag, bytes);
+                self.unrouted.push_back((stored.offset, bytes));
             }
             MARK => self.suspicion.stop(),
             INTENT => {
@@ -328,10 +333,21 @@ impl Fold {
         // A gap is closed by routing again from where it begins.
         self.gap = range.start > self.routed_to;
         for (number, offset) in pairs {
+            while self.unrouted.front().is_some_and(|(at, _)| *at < offset) {
+                self.unrouted.pop_front();
+            }
+            if let Some((at, bytes)) = self.unrouted.front()
+                && *at == offset
+            {
+                self.sizes.count(number, *bytes);
+            }
             if self.gap {
                 self.seen.insert((number, offset));
             }
             self.owe(number, offset);
+        }
+        while self.unrouted.front().is_some_and(|(at, _)| *at < range.end) {
+            self.unrouted.pop_front();
         }
         if !self.gap {
             self.routed_to = self.routed_to.max(range.end);

@@ -1,4 +1,4 @@
-//! How large a broker's events are on the mean: what tells about how much of the storage what a
+//! How large a broker's events are on the mean, and those that a trigger gets: what tells about how much of the storage what a
 //! trigger is owed takes, without reading it.
 
 use std::collections::BTreeMap;
@@ -18,14 +18,14 @@ struct Sum {
     bytes: u64,
 }
 
-/// Mean sizes of Event records, by broker's number.
+/// Mean sizes of Event records, by broker's or trigger's number.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(crate) struct Sizes(BTreeMap<Number, Sum>);
 
 impl Sizes {
-    /// An event of this broker takes so many bytes.
-    pub(crate) fn count(&mut self, broker: Number, bytes: usize) {
-        let sum = self.0.entry(broker).or_default();
+    /// An event of this broker, or for this trigger, takes so many bytes.
+    pub(crate) fn count(&mut self, number: Number, bytes: usize) {
+        let sum = self.0.entry(number).or_default();
         sum.events += 1;
         sum.bytes += bytes as u64;
         if sum.events >= EVENTS_MAX {
@@ -34,9 +34,17 @@ impl Sizes {
         }
     }
 
-    /// A broker is no more.
+    /// A broker or a trigger is no more.
     pub(crate) fn forget(&mut self, broker: Number) {
         self.0.remove(&broker);
+    }
+
+    /// The mean of a broker's or a trigger's events; of all where none of its own is known.
+    pub(crate) fn mean_of(&self, number: Number) -> u64 {
+        match self.0.get(&number) {
+            Some(sum) => sum.bytes / sum.events.max(1),
+            None => self.mean(),
+        }
     }
 
     /// The mean of all events.
@@ -85,6 +93,7 @@ mod tests {
         }
         assert!(sizes.mean() > 850, "{}", sizes.mean());
         sizes.count(2, 4000);
+        assert_eq!((sizes.mean_of(2), sizes.mean_of(3)), (4000, sizes.mean()));
         let mut out = Vec::new();
         sizes.put(&mut out);
         assert_eq!(Sizes::take(&mut Take::new(&out)), Ok(sizes.clone()));

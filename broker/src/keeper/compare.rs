@@ -16,7 +16,8 @@ use crate::view::{Place, What};
 
 /// Opens the log with the view that lies there, and once more with none, and says what differs. What
 /// may differ isn't compared: the columns of the books for what has ended and is in no segment any
-/// more, and dead letters that came before `letters_from`, whose retention is over.
+/// more, and dead letters that came before `letters_from`, whose retention is over. None where the view
+/// had to be made anew, which it is then.
 ///
 /// # Errors
 ///
@@ -26,11 +27,11 @@ pub fn differences(
     kept: &Journal,
     place: &Place,
     letters_from: WallTime,
-) -> Result<Vec<String>, OpenError> {
+) -> Result<Option<Vec<String>>, OpenError> {
     let silent = Arc::new(|_| {}) as super::OnProgress;
     let mut with = open(log, kept.clone(), place, &silent)?;
     if with.anew {
-        return Ok(Vec::new());
+        return Ok(None);
     }
     let mut without = open(log, kept.clone(), &Place::Memory, &silent)?;
     let mut found = Vec::new();
@@ -81,7 +82,7 @@ pub fn differences(
             }
         }
     }
-    Ok(found)
+    Ok(Some(found))
 }
 
 /// What a start goes on from.

@@ -9,6 +9,7 @@ mod compact;
 mod compare;
 mod expire;
 mod open;
+mod quota;
 mod reclaim;
 mod space;
 
@@ -25,6 +26,7 @@ pub(crate) use self::open::{Standing, open};
 pub use self::space::SpaceReport;
 
 use crate::Fault;
+use crate::admission::Admission;
 use crate::fold::{Fold, OpenError};
 use crate::kept::Kept;
 use crate::log::Log;
@@ -62,6 +64,7 @@ pub(crate) struct Parts {
     pub(crate) questions: mpsc::Receiver<ToKeeper>,
     pub(crate) router: mpsc::Sender<ToRouter>,
     pub(crate) fence: Arc<Fence>,
+    pub(crate) admission: Arc<Admission>,
     /// How long history that nobody is owed is kept, at the most.
     pub(crate) retention: Duration,
     /// How long dead letters are kept.
@@ -79,6 +82,7 @@ pub struct Keeper {
     kept: Kept,
     changed: Changed,
     counts: space::Counts,
+    quotas: quota::Quotas,
     /// When dead letters are next looked through for those that expire.
     expire_at: Instant,
     /// What the log may take where nothing else takes anything.
@@ -99,6 +103,7 @@ impl Keeper {
             kept,
             changed: Changed::default(),
             counts: space::Counts::default(),
+            quotas: quota::Quotas::default(),
         }
     }
 
@@ -108,6 +113,15 @@ impl Keeper {
     ///
     /// [`Fault`]: nothing can be kept or reclaimed any more, so the node must end.
     pub async fn run(mut self) -> Result<(), Fault> {
+        let kept = self.turn().await;
+        if matches!(kept, Err(Fault::NotKept(_))) {
+            // Damaged, perhaps: the next start makes it anew, and doesn't end as this one.
+            self.view.give_up();
+        }
+        kept
+    }
+
+    async fn turn(&mut self) -> Result<(), Fault> {
         let mut durable = self.parts.log.journal().durable();
         let mut looked = Instant::now();
         let mut looked_to = journal::Offset(u64::MAX);
@@ -188,7 +202,8 @@ impl Keeper {
         }
         self.look_at_space();
         self.reclaim().await?;
-        self.compact().await
+        self.compact().await?;
+        self.apply_quotas()
     }
 
     fn commit_if_due(&mut self) -> Result<(), Fault> {

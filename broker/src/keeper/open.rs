@@ -136,7 +136,10 @@ impl Opening<'_> {
                 match what {
                     What::Copy => {
                         let copied = records::read_copy(&stored)?;
-                        if copied.kind != EVENT {
+                        // What was done with it since is said by another record, which may lie
+                        // before this one once this one was copied on.
+                        let is_told = || view.kept_at(What::Letter, offset);
+                        if copied.kind != EVENT && is_told()?.is_none() {
                             fold.take_kept_letter(&copied)?;
                         }
                     }

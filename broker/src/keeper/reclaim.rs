@@ -28,7 +28,7 @@ use crate::view::What;
 
 /// Segments' worth of room that is kept free ahead of publishers, so that making room never has
 /// to be waited for while there is history to give up.
-const SEGMENTS_AHEAD: u64 = 4;
+pub(super) const SEGMENTS_AHEAD: u64 = 4;
 
 /// Bytes of copies that are collected before they are written.
 const COPIES_BYTES_TARGET: usize = 8 << 20;
@@ -40,7 +40,7 @@ const LIVE_SHARE_MAX: f64 = 0.75;
 const LOOK_AHEAD_SEGMENTS: usize = 8;
 
 /// Segments that are reclaimed in one look, at the most.
-const RECLAIM_AT_ONCE_MAX: usize = 4;
+const RECLAIM_AT_ONCE_MAX: usize = 8;
 
 impl Keeper {
     /// Reclaims what may go and should.
@@ -56,8 +56,9 @@ impl Keeper {
                 return Ok(());
             }
             match self.reclaim_segment(&segment).await {
-                Ok(()) => {}
+                Ok(()) => self.quotas.nowhere_to_keep = false,
                 Err(KeepError::NoSpace) => {
+                    self.quotas.nowhere_to_keep = true;
                     tracing::warn!("there is no room to keep what is still needed of the log");
                     return Ok(());
                 }
@@ -81,15 +82,20 @@ impl Keeper {
         if age >= self.parts.retention && log.may_delete() {
             return Some(oldest);
         }
-        let usage = journal.usage();
-        let room_wanted = journal.facts().segment_bytes * SEGMENTS_AHEAD;
-        let is_short = usage.disk_room.is_some_and(|room| room < room_wanted);
-        let is_needed = is_short || usage.bytes_used + room_wanted > usage.bytes_max;
-        (is_needed && self.gains_room(&segments)).then_some(oldest)
+        (self.wants_room() && self.gains_room(&segments)).then_some(oldest)
+    }
+
+    /// Whether publishers come close to what there is for them.
+    pub(super) fn wants_room(&self) -> bool {
+        let journal = self.parts.log.journal();
+        let (usage, facts) = (journal.usage(), journal.facts());
+        let ahead = facts.segment_bytes * SEGMENTS_AHEAD;
+        let is_short = usage.disk_room.is_some_and(|room| room < ahead);
+        is_short || usage.bytes_used + facts.reserve_bytes + ahead > usage.bytes_max
     }
 
     /// Whether giving up the oldest segments, as many as one has to, gains room.
-    fn gains_room(&self, segments: &[SegmentFacts]) -> bool {
+    pub(super) fn gains_room(&self, segments: &[SegmentFacts]) -> bool {
         let (mut live, mut all) = (0, 0);
         let sealed = segments.iter().take_while(|segment| segment.sealed);
         for segment in sealed.take(LOOK_AHEAD_SEGMENTS) {

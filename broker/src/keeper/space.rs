@@ -1,9 +1,13 @@
 //! How much room there is, and whether it is short.
 
+use std::collections::BTreeMap;
+
 use journal::{Offset, WallTime};
+use triggers::{BrokerName, TriggerName};
 
 use super::Keeper;
 use crate::dead_letters::Row;
+use crate::records::Number;
 use crate::view;
 
 /// What was done since the process started.
@@ -13,6 +17,8 @@ pub(crate) struct Counts {
     pub(crate) records_kept: u64,
     pub(crate) bytes_kept: u64,
     pub(crate) letters_expired: u64,
+    pub(crate) quota_payloads: u64,
+    pub(crate) quota_deliveries: u64,
 }
 
 /// What storage holds, and for how long.
@@ -49,6 +55,18 @@ pub struct SpaceReport {
     pub bytes_kept: u64,
     /// Dead letters that expired since start.
     pub letters_expired: u64,
+    /// About how many bytes each trigger holds, by number.
+    pub held: BTreeMap<Number, u64>,
+    /// What each may hold before its `onQuota` may be applied.
+    pub share: u64,
+    /// The share of the bytes that what is owed or dead takes, 0 to 1.
+    pub held_ratio: f64,
+    /// Brokers that refuse events, each for a trigger that is over its share.
+    pub refused: BTreeMap<BrokerName, TriggerName>,
+    /// Dead letters whose payload gave way since start.
+    pub quota_payloads: u64,
+    /// Deliveries that were asked to give way since start; those that did ended as `dead{quota}`.
+    pub quota_deliveries: u64,
 }
 
 impl SpaceReport {
@@ -77,13 +95,25 @@ impl Keeper {
 
     /// What is left of the storage's bytes for the log: room to copy one segment's worth to kept
     /// stays free, so that reclaiming never waits for itself.
-    fn log_bytes_allowed(&self) -> u64 {
+    pub(super) fn log_bytes_allowed(&self) -> u64 {
         let kept = self.kept.journal();
         let usage = kept.usage();
         let copies = kept.facts().segment_bytes;
         let others = usage.bytes_used + usage.bytes_spare + self.view.bytes() + copies;
         let left = self.parts.bytes_max.saturating_sub(others);
         left.min(self.log_bytes_max)
+    }
+
+    /// Bytes of log, kept and view.
+    pub(super) fn used_bytes(&self) -> u64 {
+        let usages = [
+            self.parts.log.journal().usage(),
+            self.kept.journal().usage(),
+        ];
+        let journals = usages
+            .iter()
+            .map(|usage| usage.bytes_used + usage.bytes_spare);
+        journals.sum::<u64>() + self.view.bytes()
     }
 
     pub(super) fn report(&self) -> SpaceReport {
@@ -93,7 +123,7 @@ impl Keeper {
             tracing::error!(%error, "the oldest dead letter can't be looked up");
             None
         });
-        let segments = log.segments();
+        let (segments, held) = (log.segments(), self.held());
         SpaceReport {
             bytes_max: self.parts.bytes_max,
             log_bytes: log_usage.bytes_used + log_usage.bytes_spare,
@@ -110,6 +140,12 @@ impl Keeper {
             records_kept: self.counts.records_kept,
             bytes_kept: self.counts.bytes_kept,
             letters_expired: self.counts.letters_expired,
+            share: self.share(held.len()),
+            held,
+            held_ratio: self.held_ratio(),
+            refused: self.quotas.refused.clone(),
+            quota_payloads: self.counts.quota_payloads,
+            quota_deliveries: self.counts.quota_deliveries,
         }
     }
 

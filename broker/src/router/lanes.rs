@@ -183,6 +183,17 @@ impl Router {
         Ok(())
     }
 
+    /// Has a lane's worker end its oldest deliveries.
+    pub(super) async fn give_way(&self, number: Number, count: u64) -> Result<(), Fault> {
+        match self.lanes.get(&number) {
+            Some(placed) => {
+                self.tell(placed.worker, ToWorker::GiveWay { number, count })
+                    .await
+            }
+            None => Ok(()),
+        }
+    }
+
     async fn tell(&self, worker: usize, message: ToWorker) -> Result<(), Fault> {
         self.workers[worker]
             .send(message)

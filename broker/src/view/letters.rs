@@ -18,6 +18,8 @@ use crate::records::Number;
 pub struct Counts {
     /// Those that wait for somebody, by trigger's number.
     pub kept: BTreeMap<Number, u64>,
+    /// Of those, the ones whose payload has not given way, by trigger's number.
+    pub payloads: BTreeMap<Number, u64>,
     /// Those that were redriven.
     pub redriven: u64,
     /// Those that were discarded.
@@ -31,22 +33,32 @@ impl Counts {
     }
 
     fn count(&mut self, row: &Row, add: bool) {
-        let step = |count: &mut u64| match add {
-            true => *count += 1,
-            false => *count = count.saturating_sub(1),
-        };
         match row.state {
             _ if row.let_go => {}
             State::Kept => {
-                let count = self.kept.entry(row.number).or_default();
-                step(count);
-                if *count == 0 {
-                    self.kept.remove(&row.number);
+                step_of(&mut self.kept, row.number, add);
+                if !row.payload_discarded {
+                    step_of(&mut self.payloads, row.number, add);
                 }
             }
-            State::Redriven(_) => step(&mut self.redriven),
-            State::Discarded(_) => step(&mut self.discarded),
+            State::Redriven(_) => step(&mut self.redriven, add),
+            State::Discarded(_) => step(&mut self.discarded, add),
         }
+    }
+}
+
+fn step(count: &mut u64, add: bool) {
+    match add {
+        true => *count += 1,
+        false => *count = count.saturating_sub(1),
+    }
+}
+
+fn step_of(counts: &mut BTreeMap<Number, u64>, number: Number, add: bool) {
+    let count = counts.entry(number).or_default();
+    step(count, add);
+    if *count == 0 {
+        counts.remove(&number);
     }
 }
 

@@ -47,6 +47,10 @@ pub(crate) use self::state::State;
 /// Memory for the view's pages. What is read or written beyond is read from disk again.
 const CACHE_BYTES: usize = 8 << 20;
 
+/// A file of at most so many bytes is read through for damage when it is opened; of a larger one damage
+/// is found when it is met.
+const CHECKED_BYTES_MAX: u64 = 64 << 20;
+
 /// The view can't be read or written. A start without it is slower, and loses nothing.
 #[derive(Debug, thiserror::Error)]
 pub enum ViewError {
@@ -97,9 +101,12 @@ pub(crate) struct View {
 impl View {
     /// Opens what is there, or makes an empty one.
     pub(crate) fn open(place: &Place) -> Result<Self, ViewError> {
-        let database = Builder::new()
+        let mut database = Builder::new()
             .set_cache_size(CACHE_BYTES)
             .create_with_backend(place.open()?)?;
+        if place.bytes() <= CHECKED_BYTES_MAX && !database.check_integrity()? {
+            return Err(ViewError::Damaged("a checksum"));
+        }
         let view = Self {
             database,
             place: place.clone(),
@@ -115,6 +122,13 @@ impl View {
     pub(crate) fn anew(place: &Place) -> Result<Self, ViewError> {
         place.clear()?;
         Self::open(place)
+    }
+
+    /// Throws its file away, for the next start to make it anew: what was read of it isn't right.
+    pub(crate) fn give_up(&self) {
+        if let Err(error) = self.place.clear() {
+            tracing::error!(%error, "the view's file can't be removed; remove it by hand");
+        }
     }
 
     /// How many bytes it took when it was last written.

@@ -155,7 +155,13 @@ impl AtWork {
         }
     }
 
-    fn end(&mut self, slot: u32, facts: &Arc<LaneFacts>, ended: Option<Delivery>, cause: Cause) {
+    pub(super) fn end(
+        &mut self,
+        slot: u32,
+        facts: &Arc<LaneFacts>,
+        ended: Option<Delivery>,
+        cause: Cause,
+    ) {
         let Some(ended) = ended else { return };
         if let Some(lane) = &mut self.lanes[slot as usize] {
             // As if it had been taken to be sent: burying gives its place back.

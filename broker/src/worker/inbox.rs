@@ -61,6 +61,8 @@ pub(crate) enum ToWorker {
         offsets: Vec<Offset>,
         owed: oneshot::Sender<Vec<Offset>>,
     },
+    /// A lane's oldest deliveries, so many, end for its trigger's quota.
+    GiveWay { number: Number, count: u64 },
     /// How are things.
     Report(oneshot::Sender<WorkerReport>),
     /// Start nothing more; answer when nothing is in the air.
@@ -152,6 +154,7 @@ impl AtWork {
                 self.once_noted
                     .push(Box::new(move || drop(owed.send(still))));
             }
+            ToWorker::GiveWay { number, count } => self.give_way(number, count),
             ToWorker::Report(to) => drop(to.send(self.report())),
             ToWorker::Drain(done) => self.draining = Some(done),
         }

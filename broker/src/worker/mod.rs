@@ -9,6 +9,7 @@ mod alarms;
 mod dropping;
 mod ends;
 mod flight;
+mod giving_way;
 mod inbox;
 mod landing;
 mod order;

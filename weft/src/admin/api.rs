@@ -10,7 +10,7 @@ use triggers::TriggerName;
 use crate::admin::convert::{book, destination, merged, terms, trigger_view};
 use crate::admin::problem::Problem;
 use crate::admin::views::{
-    BrokerView, DestinationView, List, LogView, Status, TriggerDetail, TriggerView,
+    BrokerView, DestinationView, List, LogView, Status, StorageView, TriggerDetail, TriggerView,
 };
 use crate::admin::{OPENAPI, State};
 use crate::node::health::reason;
@@ -71,6 +71,20 @@ pub(crate) async fn status(Shared(state): Shared<State>) -> Answer<Status> {
             bytes_max: usage.bytes_max,
             disk_free: usage.disk_free,
             revision: report.log.revision,
+        },
+        storage: StorageView {
+            bytes_max: report.space.bytes_max,
+            log_bytes: report.space.log_bytes,
+            kept_bytes: report.space.kept_bytes,
+            view_bytes: report.space.view_bytes,
+            held_ratio: report.space.held_ratio,
+            replay_since: report.space.replay_since.map(rfc3339),
+            refusing: report
+                .space
+                .refused
+                .keys()
+                .map(ToString::to_string)
+                .collect(),
         },
         books: book(&report.books),
         problems: admin.problems.all(),

@@ -521,12 +521,61 @@ impl Scrape {
         let help = "Events whose expirytime could not be read and was ignored";
         let unreadable = each(|t| t.lane.tally.expiry_unreadable);
         counters(encoder, "weft_expirytime_unreadable", help, unreadable)?;
+        let share = self.report.space.share.max(1) as f64;
+        let used = all().map(|(name, trigger)| {
+            let ratio = trigger.held_bytes as f64 / share;
+            ([("trigger", name)], ratio)
+        });
+        let help =
+            "What a trigger holds of its share of the storage; above 1 its onQuota may be applied";
+        gauges(encoder, "weft_quota_used_ratio", help, used)?;
         gauge(
             encoder,
             "weft_dead_letters",
             "Dead letters kept",
             self.dead_letters as f64,
-        )
+        )?;
+        self.space(encoder)
+    }
+
+    /// What the storage holds, and who gives way.
+    fn space(&self, encoder: &mut Encoder<'_>) -> fmt::Result {
+        let space = &self.report.space;
+        if let Some(oldest) = space.letters_oldest {
+            let help = "Age of the oldest dead letter";
+            let age = self.now.since(oldest).as_secs_f64();
+            gauge(encoder, "weft_dead_letter_oldest_seconds", help, age)?;
+        }
+        let help = "Dead letters whose retention was over";
+        let expired = std::iter::once(([("why", "retention")], space.letters_expired));
+        counters(encoder, "weft_dead_letters_expired", help, expired)?;
+        let parts = [
+            ("log", space.log_bytes),
+            ("kept", space.kept_bytes),
+            ("view", space.view_bytes),
+        ];
+        let parts = parts.map(|(part, bytes)| ([("part", part)], bytes as f64));
+        gauges(encoder, "weft_storage_bytes", "Bytes on disk", parts)?;
+        let help = "The share of storage.maxBytes that what is owed or dead takes";
+        gauge(encoder, "weft_storage_held_ratio", help, space.held_ratio)?;
+        let gave = [
+            ("payload", space.quota_payloads),
+            ("delivery", space.quota_deliveries),
+        ];
+        let gave = gave.map(|(what, count)| ([("what", what)], count));
+        let help = "What gave way to a quota";
+        counters(encoder, "weft_quota_discarded", help, gave)?;
+        if let Some(since) = space.replay_since {
+            let help = "How far back a replay reaches";
+            let reach = self.now.since(since).as_secs_f64();
+            gauge(encoder, "weft_replay_reach_seconds", help, reach)?;
+        }
+        let help = "Segments of the log that were reclaimed";
+        let reclaimed = std::iter::once(([("part", "log")], space.segments_reclaimed));
+        counters(encoder, "weft_segments_reclaimed", help, reclaimed)?;
+        let help = "Bytes that were copied to kept when their segment was reclaimed";
+        let copied = std::iter::once(([("part", "kept")], space.bytes_kept));
+        counters(encoder, "weft_kept_copied_bytes", help, copied)
     }
 
     fn reached(&self, encoder: &mut Encoder<'_>) -> fmt::Result {

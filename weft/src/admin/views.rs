@@ -36,9 +36,27 @@ pub(crate) struct Status {
     /// Deliveries that may have ended the process before, and go one at a time.
     pub(crate) suspects: u64,
     pub(crate) log: LogView,
+    pub(crate) storage: StorageView,
     pub(crate) books: BookView,
     /// What is wrong in the YAML now.
     pub(crate) problems: Vec<String>,
+}
+
+/// What the storage holds: log, kept and view.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct StorageView {
+    pub(crate) bytes_max: u64,
+    pub(crate) log_bytes: u64,
+    pub(crate) kept_bytes: u64,
+    pub(crate) view_bytes: u64,
+    /// The share that what is owed or dead takes, 0 to 1.
+    pub(crate) held_ratio: f64,
+    /// Since when a replay reaches everything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) replay_since: Option<String>,
+    /// Brokers that refuse events for a trigger that is over its share.
+    pub(crate) refusing: Vec<String>,
 }
 
 /// The log.

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::admin::named::{PolicyView, SinkView};
-use crate::admin::views::{BookView, BrokerView, DestinationView, List, Status, TriggerView};
+use crate::admin::views::{
+    BookView, BrokerView, DestinationView, List, Status, StorageView, TriggerView,
+};
 use crate::cli::{GetArgs, What};
 use crate::commands::api::ask;
 use crate::commands::named;
@@ -224,6 +226,7 @@ fn status(status: &Status) -> String {
                 size(log.bytes_max)
             ),
         ),
+        ("storage", storage(&status.storage)),
         ("books", books(&status.books)),
         ("dead letters", count(status.dead_letters)),
     ];
@@ -237,6 +240,36 @@ fn status(status: &Status) -> String {
     let mut text = fields(&rows, "");
     for problem in &status.problems {
         text.push_str(&format!("problem       {problem}\n"));
+    }
+    text
+}
+
+/// What lies on disk, and how far back a replay reaches.
+fn storage(storage: &StorageView) -> String {
+    let StorageView {
+        bytes_max,
+        log_bytes,
+        kept_bytes,
+        view_bytes,
+        held_ratio,
+        replay_since,
+        refusing,
+    } = storage;
+    let mut text = format!(
+        "{} of {} (kept {}, view {}), {:.0} % of it owed or dead",
+        size(log_bytes + kept_bytes + view_bytes),
+        size(*bytes_max),
+        size(*kept_bytes),
+        size(*view_bytes),
+        held_ratio * 100.0
+    );
+    if let Some(since) = replay_since {
+        text.push_str(&format!("; replay reaches back to {since}"));
+    }
+    for broker in refusing {
+        text.push_str(&format!(
+            "; BROKER {broker} REFUSES EVENTS, a trigger is over its share"
+        ));
     }
     text
 }

@@ -97,13 +97,15 @@ pub enum Reason {
     Busy,
     /// 503: the storage is full.
     NoSpace,
+    /// 503: a trigger is over its share of the storage.
+    Quota,
     /// 503: the log has stopped.
     Stopped,
 }
 
 impl Reason {
     /// All of them, in the order of their numbers.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::NoSuchBroker,
         Self::NoSuchPath,
         Self::Method,
@@ -114,6 +116,7 @@ impl Reason {
         Self::Unsupported,
         Self::Busy,
         Self::NoSpace,
+        Self::Quota,
         Self::Stopped,
     ];
 
@@ -130,6 +133,7 @@ impl Reason {
             Self::Unsupported => "unsupported",
             Self::Busy => "busy",
             Self::NoSpace => "no-space",
+            Self::Quota => "quota",
             Self::Stopped => "stopped",
         }
     }
@@ -143,6 +147,7 @@ impl Refused {
             Self::Broker(Refusal::TooLarge { .. } | Refusal::BatchTooLarge { .. })
             | Self::TooLarge { .. } => (StatusCode::PAYLOAD_TOO_LARGE, Reason::TooLarge),
             Self::Broker(Refusal::NoSpace) => (StatusCode::SERVICE_UNAVAILABLE, Reason::NoSpace),
+            Self::Broker(Refusal::Quota { .. }) => (StatusCode::SERVICE_UNAVAILABLE, Reason::Quota),
             Self::Broker(Refusal::Stopped) => (StatusCode::SERVICE_UNAVAILABLE, Reason::Stopped),
             Self::Event(error) => match error.kind() {
                 Kind::Invalid => (StatusCode::BAD_REQUEST, Reason::InvalidEvent),
@@ -167,7 +172,9 @@ impl Refused {
     /// When a refused sender may try again, where we know.
     fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::Broker(Refusal::NoSpace | Refusal::Stopped) => Some(RETRY_AFTER_NO_SPACE),
+            Self::Broker(Refusal::NoSpace | Refusal::Quota { .. } | Refusal::Stopped) => {
+                Some(RETRY_AFTER_NO_SPACE)
+            }
             Self::Busy => Some(RETRY_AFTER_BUSY),
             _ => None,
         }
@@ -255,7 +262,7 @@ fn push_json(json: &mut String, text: &str) {
 #[cfg(test)]
 mod tests {
     use expect_test::{Expect, expect};
-    use triggers::BrokerName;
+    use triggers::{BrokerName, TriggerName};
 
     use super::*;
 
@@ -271,6 +278,11 @@ mod tests {
             .into(),
             Refusal::BatchTooLarge { got: 9, limit: 8 }.into(),
             Refusal::NoSpace.into(),
+            Refusal::Quota {
+                broker: broker(),
+                trigger: TriggerName::new("shop", "billing"),
+            }
+            .into(),
             Refusal::Stopped.into(),
             DecodeError::ContentTypeAsAttribute.into(),
             DecodeError::BatchTooMany { limit: 1000 }.into(),
@@ -326,27 +338,28 @@ mod tests {
         check(
             lines.collect(),
             expect![[r#"
-            404 retry=- - | there is no broker shop/orders; declare it, or name it `default` and let a trigger use it
-            413 retry=- - | event is 9 bytes, broker shop/orders takes at most 8
-            413 retry=- - | the batch is 9 bytes as stored, at most 8 can be stored as one
-            503 retry=5 - | storage is full of events that are still owed or kept; try again later
-            503 retry=5 - | the broker cannot store events right now
-            400 retry=- - | header ce-datacontenttype is not how binary mode gives the type of the data, send it as content-type
-            413 retry=- - | batch holds more than 1000 events, send several smaller ones
-            415 retry=- - | content type "application/cloudevents+avro" is an event format that this broker does not speak, send application/cloudevents+json, application/cloudevents-batch+json or binary mode
-            404 retry=- - | nothing is at this path, events go to /<namespace>/<broker>
-            405 retry=- - | GET is not for events, send them by POST
-            415 retry=- - | content encoding "gzip" is not supported, send the body as it is
-            413 retry=- close | the body is 9 bytes, this broker takes at most 8
-            413 retry=- close | the body is too large, this broker takes at most 8
-            408 retry=- close | the body comes too slowly
-            400 retry=- close | the body ended early, or its chunks are malformed
-            503 retry=1 close | too many events are being stored right now
-            431 retry=- close | the request has 513 headers, at most 512 are taken
-            400 retry=- close | header host is missing
-            400 retry=- close | header host is given twice, send it once
-            400 retry=- close | a line of the head ends in LF alone, end it in CR LF
-            400 retry=- close | both content-length and transfer-encoding are given, send one of them"#]],
+                404 retry=- - | there is no broker shop/orders; declare it, or name it `default` and let a trigger use it
+                413 retry=- - | event is 9 bytes, broker shop/orders takes at most 8
+                413 retry=- - | the batch is 9 bytes as stored, at most 8 can be stored as one
+                503 retry=5 - | storage is full of events that are still owed or kept; try again later
+                503 retry=5 - | broker shop/orders takes no events while trigger shop/billing is over its share of the storage; try again later
+                503 retry=5 - | the broker cannot store events right now
+                400 retry=- - | header ce-datacontenttype is not how binary mode gives the type of the data, send it as content-type
+                413 retry=- - | batch holds more than 1000 events, send several smaller ones
+                415 retry=- - | content type "application/cloudevents+avro" is an event format that this broker does not speak, send application/cloudevents+json, application/cloudevents-batch+json or binary mode
+                404 retry=- - | nothing is at this path, events go to /<namespace>/<broker>
+                405 retry=- - | GET is not for events, send them by POST
+                415 retry=- - | content encoding "gzip" is not supported, send the body as it is
+                413 retry=- close | the body is 9 bytes, this broker takes at most 8
+                413 retry=- close | the body is too large, this broker takes at most 8
+                408 retry=- close | the body comes too slowly
+                400 retry=- close | the body ended early, or its chunks are malformed
+                503 retry=1 close | too many events are being stored right now
+                431 retry=- close | the request has 513 headers, at most 512 are taken
+                400 retry=- close | header host is missing
+                400 retry=- close | header host is given twice, send it once
+                400 retry=- close | a line of the head ends in LF alone, end it in CR LF
+                400 retry=- close | both content-length and transfer-encoding are given, send one of them"#]],
         );
     }
 

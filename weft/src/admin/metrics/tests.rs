@@ -50,6 +50,7 @@ fn trigger() -> TriggerReport {
             keys_blocked: 0,
             oldest: Some(WallTime(8_000)),
         },
+        held_bytes: 1 << 20,
         dead_letters: 2,
         suspects: 0,
         paused: None,
@@ -71,7 +72,10 @@ fn a_scrape_has_the_series_of_what_has_traffic() {
         ..DestinationReport::default()
     };
     let report = Report {
-        space: SpaceReport::default(),
+        space: SpaceReport {
+            share: 2 << 20,
+            ..SpaceReport::default()
+        },
         brokers: vec![BrokerReport {
             name: BrokerName::new("shop", "default"),
             number: 1,
@@ -174,7 +178,17 @@ fn a_scrape_has_the_series_of_what_has_traffic() {
         weft_delivery_nack_total{trigger="shop/billing"} 0
         weft_events_expired_total{trigger="shop/billing"} 0
         weft_expirytime_unreadable_total{trigger="shop/billing"} 0
+        weft_quota_used_ratio{trigger="shop/billing"} 0.5
         weft_dead_letters 2.0
+        weft_dead_letters_expired_total{why="retention"} 0
+        weft_storage_bytes{part="log"} 0.0
+        weft_storage_bytes{part="kept"} 0.0
+        weft_storage_bytes{part="view"} 0.0
+        weft_storage_held_ratio 0.0
+        weft_quota_discarded_total{what="payload"} 0
+        weft_quota_discarded_total{what="delivery"} 0
+        weft_segments_reclaimed_total{part="log"} 0
+        weft_kept_copied_bytes_total{part="kept"} 0
         weft_delivery_duration_seconds_sum{destination="http://f/"} 1000.002
         weft_delivery_duration_seconds_count{destination="http://f/"} 2
         weft_end_to_end_seconds_sum{destination="http://f/"} 1000.002
