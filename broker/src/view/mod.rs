@@ -31,6 +31,8 @@ mod load;
 mod place;
 mod state;
 mod tables;
+#[cfg(test)]
+mod tests;
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
