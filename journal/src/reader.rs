@@ -14,6 +14,8 @@ use crate::segment::{Mark, Segment};
 const CHUNK_BYTES: usize = 128 << 10;
 /// Chunks a reader keeps; the one unused for longest goes first.
 const CHUNKS_MAX: usize = 16;
+/// How far behind what was read last a record may be for the reader to be going through the log.
+const NEAR_RECORDS: u64 = 128;
 /// Bytes asked of the disk at once when single records are looked for.
 const GET_BYTES: usize = 64 << 10;
 
@@ -164,10 +166,16 @@ impl Source {
 
 /// Reads single records, mostly in order. Owned by one thread; several lanes that go through the
 /// log at about the same place share its chunks.
+///
+/// What lies near to what was read before is read in chunks. A record from somewhere else is read
+/// alone: whoever tries the oldest event of each of thousands of destinations has no use for what
+/// lies around them.
 pub struct Reader {
     source: Source,
     /// Most recently used first.
     chunks: VecDeque<Chunk>,
+    /// Records read alone, the latest first.
+    alone: VecDeque<Chunk>,
 }
 
 struct Chunk {
@@ -180,6 +188,7 @@ impl Reader {
         Self {
             source,
             chunks: VecDeque::new(),
+            alone: VecDeque::new(),
         }
     }
 
@@ -197,29 +206,54 @@ impl Reader {
             return Ok(frame.get(offset.0));
         }
         self.source.check_start(offset.0)?;
-        let known = self
-            .chunks
-            .iter()
-            .position(|chunk| (chunk.first..chunk.reading.next.0).contains(&offset.0));
-        let chunk = match known.and_then(|at| self.chunks.remove(at)) {
-            Some(chunk) => chunk,
-            None => Chunk {
-                first: offset.0,
-                reading: self.source.read_disk(offset.0, CHUNK_BYTES, GET_BYTES)?,
-            },
+        if let Some(chunk) = self.alone.iter().find(|chunk| chunk.holds(offset)) {
+            return Ok(chunk.find(offset));
+        }
+        let known = self.chunks.iter().position(|chunk| chunk.holds(offset));
+        if let Some(chunk) = known.and_then(|at| self.chunks.remove(at)) {
+            let found = chunk.find(offset);
+            self.chunks.push_front(chunk);
+            return Ok(found);
+        }
+        let near = self.chunks.iter().chain(&self.alone);
+        let goes_on = near.into_iter().any(|chunk| chunk.is_near(offset));
+        let (read, bytes_max) = match goes_on {
+            true => (&mut self.chunks, CHUNK_BYTES),
+            false => (&mut self.alone, 1),
         };
-        let records = &chunk.reading.records;
-        let found = records
-            .binary_search_by_key(&offset, |record| record.offset)
-            .ok()
-            .map(|at| records[at].clone());
-        self.chunks.push_front(chunk);
-        self.chunks.truncate(CHUNKS_MAX);
+        let chunk = Chunk {
+            first: offset.0,
+            reading: self.source.read_disk(offset.0, bytes_max, GET_BYTES)?,
+        };
+        let found = chunk.find(offset);
+        read.push_front(chunk);
+        read.truncate(CHUNKS_MAX);
         Ok(found)
     }
 
     /// Forgets all chunks, and gives their memory back.
     pub fn forget(&mut self) {
         self.chunks.clear();
+        self.alone.clear();
+    }
+}
+
+impl Chunk {
+    fn holds(&self, offset: Offset) -> bool {
+        (self.first..self.reading.next.0).contains(&offset.0)
+    }
+
+    /// Whether a record lies a little behind what this holds.
+    fn is_near(&self, offset: Offset) -> bool {
+        let next = self.reading.next.0;
+        (next..=next.saturating_add(NEAR_RECORDS)).contains(&offset.0)
+    }
+
+    fn find(&self, offset: Offset) -> Option<Stored> {
+        let records = &self.reading.records;
+        records
+            .binary_search_by_key(&offset, |record| record.offset)
+            .ok()
+            .map(|at| records[at].clone())
     }
 }

@@ -34,7 +34,7 @@ pub(super) fn tell(stage: &Stage) -> Result<bool, Failure> {
         rig.rest(REST)?;
         resident.push(node.resident_mb()?.0);
     }
-    let counted = node.subject()?.metric("weft_dead_letters{").unwrap_or(0);
+    let counted = node.subject()?.metric("weft_dead_letters ").unwrap_or(0);
     say("dead letters", counted as f64, "");
     say("data folder", node.data_bytes() as f64 / 1e6, " MB");
     say("resident with the first 50,000", resident[0], " MB");

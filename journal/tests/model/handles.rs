@@ -203,6 +203,35 @@ fn reading_in_order_asks_the_disk_once_a_chunk() {
 }
 
 #[test]
+fn a_record_far_from_others_is_read_alone() {
+    let options = || Options {
+        segment_bytes: 4 << 20,
+        bytes_max: 64 << 20,
+        reserve_bytes: 8 << 20,
+        ..small()
+    };
+    let disk = ModelDisk::new();
+    run(&disk, options(), async |journal| {
+        for id in 0..100 {
+            journal.append(group(id, &[1000; 20])).await.unwrap();
+        }
+        journal.close(group(100, &[0])).await.unwrap();
+    });
+    run(&disk, options(), async |journal| {
+        let before = disk.counters().of(Operation::Read);
+        let mut reader = journal.reader();
+        let far_apart: Vec<u64> = (0..10).map(|at| 1900 - at * 190).collect();
+        for offset in &far_apart {
+            let offset = Offset(*offset);
+            assert_eq!(reader.get(offset).unwrap().unwrap().offset, offset);
+        }
+        let reads = disk.counters().of(Operation::Read) - before;
+        // What is read begins at most 64 KiB before the record; a chunk would go 128 KiB beyond.
+        assert!(reads <= 2 * 10, "{reads} reads of 10 records");
+    });
+}
+
+#[test]
 fn what_is_reclaimed_is_gone_and_its_file_used_again() {
     let disk = ModelDisk::new();
     run(&disk, small(), async |journal| {
