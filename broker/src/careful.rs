@@ -44,8 +44,8 @@ struct Turn {
 enum At {
     /// The intent is being written down.
     Intending,
-    /// It is durable. Where the delivery can't leave now, as behind an open breaker, another may
-    /// take the turn over.
+    /// It is durable, and the delivery is about to be sent. Where it can't leave after all, as
+    /// behind an open breaker, its intent is taken back.
     Ready,
     /// The attempt is being made.
     InTheAir,
@@ -145,23 +145,33 @@ impl Careful {
 
     /// The intent of whoever has the turn is durable.
     pub(crate) fn intended(&self, which: Which) {
-        self.turn_is(which, At::Ready);
-    }
-
-    /// Whoever has the turn couldn't leave after all; it stays a suspect.
-    pub(crate) fn stayed(&self, which: Which) {
-        if self.is_on() {
-            self.turn_is(which, At::Ready);
-            self.turns.send_modify(|turns| *turns += 1);
-        }
-    }
-
-    fn turn_is(&self, which: Which, at: At) {
         if let Some(turn) = &mut self.state().turn
             && turn.which == which
         {
-            turn.at = at;
+            turn.at = At::Ready;
         }
+    }
+
+    /// A delivery of this lane has the turn and can't leave now: it stays a suspect, and the turn
+    /// is free. Which; its intent must be taken back.
+    pub(crate) fn stays(&self, number: Number) -> Option<Which> {
+        let mut state = self.state();
+        let turn = state.turn.as_ref()?;
+        let which = turn.which;
+        if which.0 != number || turn.at != At::Ready {
+            return None;
+        }
+        state.turn = None;
+        drop(state);
+        self.turns.send_modify(|turns| *turns += 1);
+        Some(which)
+    }
+
+    /// Whether this was tried behind an intent, and is in the air.
+    pub(crate) fn is_tried(&self, which: Which) -> bool {
+        let state = self.state();
+        let turn = state.turn.as_ref();
+        turn.is_some_and(|turn| turn.which == which && turn.at == At::InTheAir)
     }
 
     /// Only these triggers have lanes: nothing of the others goes anywhere.

@@ -18,6 +18,7 @@ use crate::careful::Careful;
 use crate::dead_letters::DeadLetters;
 use crate::dedup::Dedup;
 use crate::fold::OpenError;
+use crate::in_the_air::in_the_air;
 use crate::ingress::Ingress;
 use crate::jobs::{Job, Jobs, TooMany};
 use crate::keeper::{self, Keeper, OnProgress, SpaceReport, Standing, ToKeeper};
@@ -25,7 +26,6 @@ use crate::lane::Tally;
 use crate::limits::Limits;
 use crate::log::{Log, Stopped};
 use crate::pausing::Pausing;
-use crate::poison;
 use crate::records::trigger_set::Kind;
 use crate::records::{FORWARD, MARK, Number, Outcome, VERSION};
 use crate::redrive;
@@ -172,8 +172,9 @@ impl Engine {
         let from = dedup.window_start(&journal, folded.routed_to, clock.wall());
         dedup.recall(&journal, from, folded.routed_to)?;
         let now = clock.wall();
+        let store = Store::new(journal.clone(), kept, Arc::clone(&standing.view));
         let in_the_air = match folded.suspicion.is_needed() {
-            true => poison::in_the_air(folded, &standing.view, now)?,
+            true => in_the_air(folded, &store, now)?,
             false => Vec::new(),
         };
         let started = folded.suspicion.begin(
@@ -186,7 +187,6 @@ impl Engine {
         let careful = Arc::new(Careful::new(&started, limits.quarantine_after));
         let log = Log::new(journal, clock);
         let found = found(&standing, &careful);
-        let store = Store::new(log.journal().clone(), kept, Arc::clone(&standing.view));
         // Nothing is, until the router runs.
         let (in_force, reached) = watch::channel(0);
         let registrar = Registrar::new(

@@ -25,6 +25,7 @@ pub mod engine;
 pub mod fold;
 mod guarded;
 pub mod histogram;
+mod in_the_air;
 pub mod ingress;
 pub mod jobs;
 pub mod keeper;

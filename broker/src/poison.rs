@@ -7,12 +7,16 @@
 //! ([`crate::Limits::quarantine_after`]), the node is *careful*: what may have been in the air goes
 //! one delivery at a time, over all workers, each behind an Intent record that is durable before the
 //! attempt is made. Everything else flows. When all suspects are through the node is careful no more.
+//! What waits behind its key in an ordered trigger was not in the air and is no suspect; an intent whose
+//! delivery can't leave after all, or comes down and is nacked, is taken back.
 //!
 //! A process that ends while an intent is outstanding accuses that delivery. Accused as often as
 //! `quarantine_after` says, it ends `dead{poison}` at the next start, with its history. Once is not
 //! enough, or a node that happens to be killed while it is careful would set an innocent aside: the
 //! second time the accused must have been alone in the air again. Where one delivery is the only
-//! suspect, having been in the air alone counts as being accused once less than is needed.
+//! suspect, having been in the air alone counts as being accused once less than is needed. So a culprit
+//! ends the process four times and the fifth start sets it aside; alone in the air it is three times, and
+//! the fourth start. Other landings while it is in the air, slow poison under load, add a start or two.
 //!
 //! What remains is bad luck: a node that is killed four times in a row (three where there is one
 //! suspect) by something else, each time while the same delivery is in the air and before any other
@@ -27,11 +31,9 @@ use std::ops::Range;
 
 use journal::{Offset, WallTime};
 
-use crate::fold::Fold;
+use crate::records::Number;
 use crate::records::started::{Before, Started, Which};
 use crate::records::wire::{self, Short, Take};
-use crate::records::{FORWARD, Number};
-use crate::view::{View, ViewError};
 
 /// Bytes of suspects in a Started record: some thousands. Beyond, those that are farthest back in
 /// their lanes aren't suspected.
@@ -44,38 +46,6 @@ const BEGUN: u8 = 1;
 const STOPPED: u8 = 2;
 const LANDED: u8 = 4;
 const TRYING: u8 = 8;
-
-/// The deliveries of the fold that may have been in the air when the process ended, the first of
-/// each lane before the second of any.
-///
-/// # Errors
-///
-/// The view can't be read.
-pub(crate) fn in_the_air(
-    folded: &Fold,
-    view: &View,
-    now: WallTime,
-) -> Result<Vec<Which>, ViewError> {
-    let (lowered, _) = folded.registry.lowered();
-    let cap = |number: Number| {
-        let entry = folded.registry.get(number & !FORWARD)?;
-        let trigger = lowered.triggers.get(&entry.trigger_name())?;
-        usize::try_from(trigger.terms.max_in_flight).ok()
-    };
-    let mut ranked: Vec<(usize, Which)> = Vec::new();
-    for (number, offsets) in folded.owed.iter() {
-        // Read for one number at a time: most have nothing parked.
-        let parked = view.parked_of(number)?;
-        let due = |offset: &u64| {
-            let parked = parked.get(&Offset(*offset));
-            parked.is_none_or(|parked| parked.due <= now)
-        };
-        let first = offsets.iter().filter(due).take(cap(number).unwrap_or(0));
-        ranked.extend(first.map(|offset| (number, Offset(offset))).enumerate());
-    }
-    ranked.sort_unstable();
-    Ok(ranked.into_iter().map(|(_, which)| which).collect())
-}
 
 /// What the log says about the lives of the process.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -171,6 +141,13 @@ impl Suspicion {
     /// An Intent record.
     pub(crate) fn intend(&mut self, which: Which) {
         self.trying = Some(which);
+    }
+
+    /// An Intent record that takes back the one before.
+    pub(crate) fn take_back(&mut self, which: Which) {
+        if self.trying == Some(which) {
+            self.trying = None;
+        }
     }
 
     /// A delivery ended, or is parked after an attempt.
@@ -368,6 +345,20 @@ mod tests {
         assert_eq!(said(&lives.start(&[X])), (2, vec![X], vec![(X, 1)]));
         lives.suspicion.intend(X);
         assert_eq!(lives.start(&[X]).accused, [(X, 2)]);
+    }
+
+    #[test]
+    fn an_intent_that_is_taken_back_accuses_nobody() {
+        let mut lives = Lives::default();
+        lives.start(&[]);
+        lives.start(&[X, A]);
+        lives.start(&[X, A]);
+        lives.suspicion.intend(A);
+        lives.suspicion.take_back(A);
+        assert_eq!(said(&lives.start(&[X, A])).2, []);
+        lives.suspicion.intend(X);
+        lives.suspicion.take_back(A);
+        assert_eq!(said(&lives.start(&[X, A])).2, [(X, 1)], "it was another's");
     }
 
     #[test]

@@ -232,12 +232,14 @@ impl Router {
     pub async fn run(mut self) -> Result<(), Fault> {
         self.write_start().await?;
         self.take_over(HashSet::new()).await?;
-        self.careful.only(|number| self.lanes.contains_key(&number));
         self.pausing
             .note_found()
             .await
             .map_err(|_| Fault::LogStopped)?;
         let mut caught_up = self.folded_to <= self.next;
+        if caught_up {
+            self.let_laneless_go();
+        }
         let mut durable = self.log.journal().durable();
         let mut tick = tokio::time::interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -250,6 +252,7 @@ impl Router {
             if !caught_up && self.folded_to <= self.next {
                 caught_up = true;
                 self.take_over(HashSet::new()).await?;
+                self.let_laneless_go();
             }
             self.say_reached();
             let behind = self.next < end;
@@ -280,6 +283,12 @@ impl Router {
                 () = std::future::ready(()), if behind => {}
             }
         }
+    }
+
+    /// Suspects nothing of triggers that have no lane. Only once all is read that was in the log:
+    /// where the view was made anew, what was in force comes with the records.
+    fn let_laneless_go(&self) {
+        self.careful.only(|number| self.lanes.contains_key(&number));
     }
 
     /// Writes this start down, before the first attempt is made.

@@ -304,7 +304,11 @@ impl Fold {
             MARK => self.suspicion.stop(),
             INTENT => {
                 let intent = Intent::read(stored)?;
-                self.suspicion.intend((intent.number, intent.offset));
+                let which = (intent.number, intent.offset);
+                match intent.attempt {
+                    0 => self.suspicion.take_back(which),
+                    _ => self.suspicion.intend(which),
+                }
             }
             STARTED => self.suspicion.start(Started::read(stored)?),
             ROUTED => self.take_routed(stored)?,

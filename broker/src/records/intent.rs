@@ -1,7 +1,8 @@
 //! The Intent record: the delivery that is about to be tried, while poison is suspected. It is
 //! durable before the attempt is made, so that a start after a crash knows which it was.
 //!
-//! Body: number varint | offset varint | attempt varint (from 1).
+//! Body: number varint | offset varint | attempt varint (from 1; 0: it isn't made after all, or came
+//! down, and this delivery is not being tried any more).
 
 use journal::{Offset, Record, Stored};
 
@@ -15,11 +16,20 @@ pub struct Intent {
     pub number: Number,
     /// The event's offset; in a dead letter lane, the Dead record's.
     pub offset: Offset,
-    /// The attempt that is about to be made, from 1.
+    /// The attempt that is about to be made, from 1. 0: none is, any more.
     pub attempt: u32,
 }
 
 impl Intent {
+    /// Takes back the intent that was written for this delivery.
+    pub fn none(number: Number, offset: Offset) -> Self {
+        Self {
+            number,
+            offset,
+            attempt: 0,
+        }
+    }
+
     /// The record.
     pub fn record(&self) -> Record {
         let mut body = Vec::with_capacity(16);

@@ -129,7 +129,6 @@ impl AtWork {
         match self.claim(slot, delivery.offset, &load.envelope.event.as_ref()) {
             Claim::Go => {}
             Claim::Held => {
-                self.careful.stayed((facts.number, delivery.offset));
                 if let Some(lane) = &mut self.lanes[slot as usize] {
                     lane.hold_again(&delivery);
                 }

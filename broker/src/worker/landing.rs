@@ -186,7 +186,7 @@ impl AtWork {
                 // No attempt is burnt and nothing is written: after a restart it is made again.
                 self.lane_declined(slot);
                 // It came down, and the process lives.
-                self.careful.landed((number, delivery.offset));
+                self.came_down(number, &delivery);
                 delivery.nacks += 1;
                 self.park(slot, delivery, wait);
             }

@@ -120,8 +120,6 @@ pub(crate) struct AtWork {
     turns: watch::Receiver<u64>,
     /// Lanes whose next delivery waits for a turn of the careful node.
     suspended: Vec<u32>,
-    /// Of these, ordered lanes whose next delivery waits until its intent is durable.
-    intending: Vec<u32>,
     hurried_notes: u32,
     /// What lanes counted that are no more, so that totals never go back.
     retired: Tally,
@@ -185,7 +183,6 @@ impl AtWork {
             turns: careful.turns(),
             careful,
             suspended: Vec::new(),
-            intending: Vec::new(),
             hurried_notes,
             retired: Tally::default(),
             draining: None,
@@ -300,6 +297,7 @@ impl AtWork {
             let turn = lane.turn(parked_max);
             if turn == Turn::Rest || lane.queued {
                 lane.deficit = 0;
+                self.take_back_intent(slot);
                 break;
             }
             if lane.deficit <= 0 {
@@ -311,6 +309,7 @@ impl AtWork {
             let wish = self.wish(slot, turn);
             if !self.may_send(slot, wish, now) {
                 // It waits, or only its retries do: then what is new is asked for next.
+                self.take_back_intent(slot);
                 continue;
             }
             let Some(delivery) = self.take(slot) else {

@@ -5,6 +5,9 @@ use super::AtWork;
 use super::flight::Landing;
 use crate::Fault;
 use crate::careful::Leave;
+use crate::dead_letters::read_event;
+use crate::guarded::guarded;
+use crate::keys::Claim;
 use crate::lane::Delivery;
 use crate::records::attempt::{self, Attempt, Verdict};
 use crate::records::intent::Intent;
@@ -31,6 +34,10 @@ impl AtWork {
         }
         let lane = self.lanes[slot as usize].as_mut()?;
         let number = lane.facts.number;
+        if lane.keys.is_some() && self.waits_for_key(slot, &delivery) {
+            return None;
+        }
+        let lane = self.lanes[slot as usize].as_mut()?;
         match self.careful.ask((number, delivery.offset)) {
             Leave::Go => return Some(delivery),
             Leave::Wait => {
@@ -38,13 +45,6 @@ impl AtWork {
                 lane.due.push_front(delivery);
                 lane.queued = true;
                 self.suspended.push(slot);
-            }
-            Leave::Intend if lane.keys.is_some() => {
-                // Its key is busy only when it is sent: until then nothing may pass it.
-                lane.queued = true;
-                self.suspended.push(slot);
-                self.intending.push(slot);
-                self.intend(number, delivery);
             }
             Leave::Intend => {
                 self.intend(number, delivery);
@@ -57,6 +57,47 @@ impl AtWork {
             }
         }
         None
+    }
+
+    /// Takes the key of an ordered lane's delivery before its turn is asked for: nothing of the key
+    /// passes it while its intent is written, and what waits behind its key isn't in the air, so it
+    /// must not be accused. Whether it waits.
+    fn waits_for_key(&mut self, slot: u32, delivery: &Delivery) -> bool {
+        let read = guarded(|| read_event(&mut self.reader, delivery.offset));
+        // One that can't be read ends when it is sent.
+        let Ok(Ok(envelope)) = read else {
+            return false;
+        };
+        let held = self.claim(slot, delivery.offset, &envelope.event.as_ref()) == Claim::Held;
+        if held && let Some(lane) = &mut self.lanes[slot as usize] {
+            lane.hold_again(delivery);
+        }
+        held
+    }
+
+    /// The lane in `slot` can't send now. If its next has an intent that is durable, that is taken
+    /// back: whatever ends the process meanwhile, it isn't this one.
+    pub(super) fn take_back_intent(&mut self, slot: u32) {
+        if !self.careful.is_on() {
+            return;
+        }
+        let lane = self.lanes[slot as usize].as_ref();
+        let which = lane.and_then(|lane| self.careful.stays(lane.facts.number));
+        if let Some((number, offset)) = which {
+            self.note(Intent::none(number, offset).record());
+        }
+    }
+
+    /// An attempt has come down of which nothing else is written: its intent is taken back.
+    pub(super) fn came_down(&mut self, number: Number, delivery: &Delivery) {
+        if !self.careful.is_on() {
+            return;
+        }
+        let which = (number, delivery.offset);
+        if self.careful.is_tried(which) {
+            self.note(Intent::none(number, delivery.offset).record());
+        }
+        self.careful.landed(which);
     }
 
     /// Makes the intent durable.
@@ -107,6 +148,10 @@ impl AtWork {
         }
         self.ask_no_more(slot);
         self.wake(slot);
+        if !self.ready.contains(&slot) {
+            // Its lane was paused meanwhile, or waits for its destination.
+            self.take_back_intent(slot);
+        }
         Ok(())
     }
 
@@ -143,10 +188,6 @@ impl AtWork {
     pub(super) fn ask_again(&mut self) {
         self.turns.mark_unchanged();
         for slot in std::mem::take(&mut self.suspended) {
-            if self.intending.contains(&slot) {
-                self.suspended.push(slot);
-                continue;
-            }
             if let Some(lane) = &mut self.lanes[slot as usize] {
                 lane.queued = false;
             }
@@ -157,6 +198,5 @@ impl AtWork {
     /// The lane in `slot` is no more, or goes elsewhere.
     pub(super) fn ask_no_more(&mut self, slot: u32) {
         self.suspended.retain(|suspended| *suspended != slot);
-        self.intending.retain(|intending| *intending != slot);
     }
 }

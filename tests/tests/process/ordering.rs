@@ -74,7 +74,7 @@ fn twenty_kills_keep_the_order_of_each_key() {
     healed.store(true, Ordering::Relaxed);
     weft.until_settled();
 
-    // So many kills in a row may accuse an innocent, which is then kept as a dead letter.
+    // So many kills in a row may hit an innocent three times, which is then kept as a dead letter.
     let letters = weft.admin("/api/v1/dead-letters?reason=poison&limit=1000");
     let letters: serde_json::Value = serde_json::from_slice(&letters.body).unwrap();
     let accused: BTreeSet<&str> = letters["items"]
@@ -83,7 +83,7 @@ fn twenty_kills_keep_the_order_of_each_key() {
         .iter()
         .map(|letter| letter["event"]["id"].as_str().unwrap())
         .collect();
-    assert!(accused.len() <= KILLS / 2, "{accused:?}");
+    assert!(accused.len() <= 1, "{accused:?}");
 
     let mut keys: BTreeMap<String, Vec<(Instant, Option<Instant>, usize)>> = BTreeMap::new();
     function.look(|received| {

@@ -618,3 +618,40 @@ async fn terms_change_while_a_key_is_blocked() {
         );
     }
 }
+
+/// What waits behind its key was not in the air, so it isn't suspected of ending the process, however
+/// much of it there is; and what did, far behind it, is found.
+#[tokio::test(start_paused = true)]
+async fn what_waits_behind_its_key_is_not_suspected_of_ending_the_process() {
+    let mut world = with_policies(World::new())
+        .trigger(
+            "billing",
+            everything(),
+            ordered().backoff("exponential", "PT10M"),
+        )
+        .sink("billing", after(20 * MS))
+        .start()
+        .await;
+    world.sink_for("billing", "a-0", times(1, 503).then(200));
+    let behind = (0..300).map(|n| of_key("a", n));
+    world.publish_all(behind).await;
+    world.advance(SECOND).await;
+    world.sinks.deadly("billing", "z-0", Duration::ZERO);
+    world
+        .publish_all([of_key("y", 0), of_key("z", 0), of_key("z", 1)])
+        .await;
+    let mut suspects = Vec::new();
+    while world
+        .until_struck(SECOND, CrashRule::Nothing, suspects.len() as u64)
+        .await
+    {
+        suspects.push(world.found.suspects);
+        assert!(suspects.len() < 20, "the process ends for ever");
+    }
+    assert_eq!(suspects, [0, 2, 1, 1], "y-0 and z-0, then z-0 alone");
+    world.until_settled().await;
+    let log = world.log();
+    assert_eq!(log.letters.len(), 1, "z-0 is set aside, and nothing else");
+    assert_eq!(world.calls_of("billing", "z-0").len(), 4);
+    assert_eq!(world.calls_of("billing", "z-1").len(), 1);
+}

@@ -296,6 +296,34 @@ async fn a_nacked_suspect_holds_up_no_other() {
     "#]]);
 }
 
+/// A suspect that was nacked stands accused of nothing, however long it waits.
+#[tokio::test(start_paused = true)]
+async fn a_nacked_suspect_is_not_accused_when_the_process_ends() {
+    let mut world = World::new()
+        .trigger("slow", everything(), terms())
+        .sink("slow", after(10 * SECOND))
+        .start()
+        .await;
+    world.publish(order_placed("o-0")).await;
+    for kill in 0..2 {
+        world.advance(SECOND).await;
+        world.crash(CrashRule::Nothing, kill).await;
+    }
+    assert_eq!(world.found.suspects, 1);
+    let hour = Nack::Retry {
+        after: Some(3600 * SECOND),
+    };
+    world.sink_for("slow", "o-0", times(3, 503).nack(hour).then(200));
+    for kill in 0..3 {
+        world.advance(60 * SECOND).await;
+        world.crash(CrashRule::Nothing, kill).await;
+    }
+    world.until_settled().await;
+    world.check(expect![[r#"
+        slow  o-0  cut cut 503+nack 503+nack 503+nack 200  delivered
+    "#]]);
+}
+
 #[tokio::test(start_paused = true)]
 async fn where_it_is_off_the_process_ends_for_ever() {
     let mut world = two_triggers()
