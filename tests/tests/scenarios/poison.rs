@@ -4,8 +4,10 @@
 use std::time::Duration;
 
 use broker::Nack;
-use broker::records::{Cause, FORWARD};
+use broker::records::{Cause, FORWARD, ROUTED, routed};
+use broker::view::VIEW_FILE;
 use expect_test::expect;
+use journal::Disk;
 use journal::model_disk::CrashRule;
 use tests::script::panics;
 use tests::world::Builder;
@@ -322,6 +324,66 @@ async fn a_nacked_suspect_is_not_accused_when_the_process_ends() {
     world.check(expect![[r#"
         slow  o-0  cut cut 503+nack 503+nack 503+nack 200  delivered
     "#]]);
+}
+
+/// The view is gone, and routing stands where the log begins: what was in force is read only as
+/// routing goes on, and nobody is let go before.
+#[tokio::test(start_paused = true)]
+async fn suspects_stay_so_where_the_view_is_made_anew() {
+    for blocks in 0..3 {
+        let mut world = World::new()
+            .journal(|options| {
+                options.segment_bytes = 64 << 10;
+                options.group_bytes_max = 16 << 10;
+            })
+            .retention(60 * SECOND)
+            .trigger("slow", ty("slow"), terms().timeout("PT3H"))
+            .trigger("quick", ty("quick"), terms())
+            .sink("slow", after(3600 * SECOND))
+            .sink("quick", after(SECOND))
+            .start()
+            .await;
+        world
+            .publish_all((0..2).map(|n| tests::event(&format!("s-{n}"), "slow")))
+            .await;
+        let quick = |id: &str, blocks: usize| {
+            let quick = event::Event::build(id, "/shop", "quick").data(vec![b'x'; blocks * 4096]);
+            quick.finish().expect("it is valid")
+        };
+        world.advance(40 * SECOND).await;
+        world.publish(quick("first", blocks)).await;
+        for n in 0.. {
+            world.publish(quick(&format!("q-{n}"), 0)).await;
+            world.advance(500 * MS).await;
+            if world.engine().journal().segments().len() > 1 {
+                break;
+            }
+        }
+        // A segment that a Routed record opens: it says that all before the segment is routed.
+        let journal = world.engine().journal().clone();
+        let first = journal.segments()[1].first;
+        let opening = journal.read(first, 16 << 10).expect("it reads").records;
+        let routed = opening.iter().find(|stored| stored.kind == ROUTED);
+        let routed = routed.map(|stored| routed::read(stored, |_, _| {}).expect("it reads"));
+        if routed.is_none_or(|range| range.end != first) {
+            continue;
+        }
+        world.advance(30 * SECOND).await;
+        assert_eq!(world.engine().journal().start(), first, "it is the first");
+        for kill in 0..2 {
+            world.lose_power(CrashRule::Nothing, kill);
+            world.disk().remove(VIEW_FILE).expect("there is a view");
+            world.disk().sync().expect("it is gone");
+            world.start_again().await;
+            world.advance(SECOND).await;
+        }
+        assert_eq!(world.report().await.suspects, 2);
+        assert_eq!(world.sinks.in_flight("slow"), 1, "one at a time");
+        world.until_settled().await;
+        assert_eq!(world.report().await.suspects, 0);
+        return;
+    }
+    panic!("no segment began as it should");
 }
 
 #[tokio::test(start_paused = true)]
