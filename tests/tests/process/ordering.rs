@@ -133,7 +133,7 @@ fn twenty_kills_keep_the_order_of_each_key() {
         accused.len()
     );
     assert_eq!(keys.len(), KEYS);
-    assert!(count > KILLS * 20, "there was load: {count}");
+    assert!(count > KILLS * 10, "there was load: {count}");
 }
 
 /// Publishes events of all keys in turn, one after the other, and says which were taken.
