@@ -10,6 +10,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
+use crate::guarded::Panics;
 use crate::records::started::{Before, Started, Which};
 use crate::records::{FORWARD, Number};
 
@@ -22,6 +23,8 @@ pub(crate) struct Careful {
     hurried: bool,
     state: Mutex<State>,
     turns: watch::Sender<u64>,
+    /// Panics that were caught, so that they did not end the process.
+    pub(crate) panics: Panics,
 }
 
 #[derive(Debug, Default)]
@@ -87,6 +90,7 @@ impl Careful {
             hurried: started.before == Before::NotInOrder && quarantine_after > 0,
             state: Mutex::new(state),
             turns: watch::Sender::new(0),
+            panics: Panics::default(),
         }
     }
 

@@ -461,6 +461,7 @@ impl Engine {
             log,
             dedup,
             suspects: self.careful.suspects() as u64,
+            panics: self.careful.panics.counts(),
             space,
         }
     }

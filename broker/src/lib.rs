@@ -23,7 +23,7 @@ pub mod delete;
 pub mod destination;
 pub mod engine;
 pub mod fold;
-mod guarded;
+pub mod guarded;
 pub mod histogram;
 mod in_the_air;
 pub mod ingress;

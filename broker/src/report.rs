@@ -10,6 +10,7 @@ use crate::books::Book;
 use crate::dedup::DedupReport;
 use crate::destination::breaker::{State, Trip};
 use crate::destination::{ANSWER_CLASSES, Deferral, Destination, Now};
+use crate::guarded::Caught;
 use crate::histogram::Histogram;
 use crate::keeper::SpaceReport;
 use crate::keys::Keys;
@@ -41,6 +42,8 @@ pub struct Report {
     pub dedup: DedupReport,
     /// Deliveries that may have ended the process before, and go one at a time.
     pub suspects: u64,
+    /// Panics that were caught since start, in the order of [`Caught::ALL`].
+    pub panics: [u64; Caught::ALL.len()],
 }
 
 /// One broker.

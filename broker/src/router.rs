@@ -32,7 +32,7 @@ use crate::books::Books;
 use crate::careful::Careful;
 use crate::dedup::{Dedup, DedupReport};
 use crate::fold::{Fold, ParkedThen};
-use crate::guarded::guarded;
+use crate::guarded::Caught;
 use crate::lane::Delivery;
 use crate::log::Log;
 use crate::pausing::Pausing;
@@ -397,7 +397,8 @@ impl Router {
         }
         if let Some(&Some(broker)) = self.brokers.get(&stored.tag) {
             let (index, matching) = (&self.index, &mut self.matching);
-            if let Err(why) = guarded(|| index.matching_of(broker, &event, matching)) {
+            let found = || index.matching_of(broker, &event, matching);
+            if let Err(why) = self.careful.panics.guarded(Caught::Index, found) {
                 self.match_one_by_one(stored, &event, &why);
             }
         }

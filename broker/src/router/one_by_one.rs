@@ -10,7 +10,7 @@ use journal::Stored;
 use triggers::Filter;
 
 use super::Router;
-use crate::guarded::guarded;
+use crate::guarded::{Caught, Panics};
 use crate::records::Number;
 use crate::records::trigger_set::Kind;
 use crate::registry::Entry;
@@ -36,7 +36,8 @@ impl Router {
                 ready.then_some((entry.number, &trigger.filter))
             })
             .collect();
-        let (matching, panicked) = judge(&ready, |filter| filter.matches(event));
+        let (matching, panicked) =
+            judge(&ready, &self.careful.panics, |filter| filter.matches(event));
         for (number, why) in panicked {
             let why = format!("its trigger's filter panicked: {why}");
             self.careful.condemn((number, stored.offset), &why);
@@ -48,11 +49,12 @@ impl Router {
 /// Who is owed the event, in ascending order, and of those whose filter panicked, what it said.
 fn judge(
     filters: &[(Number, &Filter)],
+    panics: &Panics,
     matches: impl Fn(&Filter) -> bool,
 ) -> (Vec<Number>, Vec<(Number, String)>) {
     let (mut owed, mut panicked) = (Vec::new(), Vec::new());
     for (number, filter) in filters {
-        match guarded(|| matches(filter)) {
+        match panics.guarded(Caught::Filter, || matches(filter)) {
             Ok(false) => continue,
             Ok(true) => {}
             Err(why) => panicked.push((*number, why)),
@@ -73,11 +75,13 @@ mod tests {
         let (all, none) = (Filter::Everything, not(Filter::Everything));
         let bad = not(not(Filter::Everything));
         let filters = [(9, &all), (4, &bad), (3, &none), (2, &all)];
-        let (owed, panicked) = judge(&filters, |filter| {
+        let panics = Panics::default();
+        let (owed, panicked) = judge(&filters, &panics, |filter| {
             assert!(*filter != bad, "a bug");
             *filter == all
         });
         assert_eq!(owed, [2, 4, 9]);
         assert_eq!(panicked, [(4, "a bug".to_owned())]);
+        assert_eq!(panics.counts(), [0, 1, 0, 0]);
     }
 }

@@ -13,7 +13,7 @@ use super::AtWork;
 use crate::answer::{Answer, Attempted};
 use crate::dead_letters;
 use crate::destination::{Flown, Wish};
-use crate::guarded::{self, guarded};
+use crate::guarded::Caught;
 use crate::keys::Claim;
 use crate::lane::{Delivery, Expires, LaneFacts};
 use crate::records::attempt::{self, Attempt, Verdict};
@@ -121,7 +121,10 @@ impl AtWork {
         };
         let facts = Arc::clone(&lane.facts);
         let destination = lane.destination;
-        let load = guarded(|| self.load(&facts, &delivery)).and_then(|load| load);
+        let careful = Arc::clone(&self.careful);
+        let load = || self.load(&facts, &delivery);
+        let load = careful.panics.guarded(Caught::Load, load);
+        let load = load.and_then(|load| load);
         let load = match load {
             Ok(load) => load,
             Err(why) => return self.bury_unreadable(&facts, delivery, &why),
@@ -201,7 +204,7 @@ impl AtWork {
             let attempted = match tokio::time::timeout(timeout, sending).await {
                 Ok(Ok(attempted)) => attempted,
                 Ok(Err(panic)) => {
-                    let why = guarded::message(&*panic);
+                    let why = careful.panics.count(Caught::Send, &*panic);
                     tracing::error!(
                         why,
                         "a panic while an event was sent; its attempt has failed"

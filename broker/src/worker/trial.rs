@@ -6,7 +6,7 @@ use super::flight::Landing;
 use crate::Fault;
 use crate::careful::Leave;
 use crate::dead_letters::read_event;
-use crate::guarded::guarded;
+use crate::guarded::Caught;
 use crate::keys::Claim;
 use crate::lane::Delivery;
 use crate::records::attempt::{self, Attempt, Verdict};
@@ -63,7 +63,8 @@ impl AtWork {
     /// passes it while its intent is written, and what waits behind its key isn't in the air, so it
     /// must not be accused. Whether it waits.
     fn waits_for_key(&mut self, slot: u32, delivery: &Delivery) -> bool {
-        let read = guarded(|| read_event(&mut self.reader, delivery.offset));
+        let read = || read_event(&mut self.reader, delivery.offset);
+        let read = self.careful.panics.guarded(Caught::Load, read);
         // One that can't be read ends when it is sent.
         let Ok(Ok(envelope)) = read else {
             return false;

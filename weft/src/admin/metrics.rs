@@ -12,6 +12,7 @@ use axum::http::header;
 use axum::response::{IntoResponse, Response};
 use broker::destination::breaker::Trip;
 use broker::destination::{ANSWER_CLASSES, Deferral};
+use broker::guarded::Caught;
 use broker::records::Cause;
 use broker::report::{BreakerState, DestinationReport, Report, TriggerReport};
 use journal::{SegmentFacts, Stats, Usage};
@@ -181,6 +182,10 @@ impl Scrape {
             help,
             f64::from(u8::from(balanced)),
         )?;
+        let panics = Caught::ALL.iter().zip(self.report.panics);
+        let panics = panics.map(|(caught, count)| ([("where", caught.word())], count));
+        let help = "Panics that were caught, so that one event bore them and not the node";
+        counters(encoder, "weft_panics", help, panics)?;
         if let Some(dropped) = self.spans_dropped {
             let help = "Spans that were not exported since the collector didn't keep up";
             counter(encoder, "weft_spans_dropped", help, dropped)?;

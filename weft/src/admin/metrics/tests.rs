@@ -99,6 +99,7 @@ fn a_scrape_has_the_series_of_what_has_traffic() {
             forgotten: 1,
         },
         suspects: 4,
+        panics: [0, 0, 0, 2],
     };
     let scrape = Scrape {
         triggers: vec![trigger()],
@@ -135,6 +136,10 @@ fn a_scrape_has_the_series_of_what_has_traffic() {
         weft_triggers 1.0
         weft_brokers 1.0
         weft_books_balanced 1.0
+        weft_panics_total{where="index"} 0
+        weft_panics_total{where="filter"} 0
+        weft_panics_total{where="load"} 0
+        weft_panics_total{where="send"} 2
         weft_spans_dropped_total 0
         weft_ingest_events_total{result="stored"} 0
         weft_ingest_bytes_total 0
