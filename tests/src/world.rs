@@ -29,7 +29,7 @@ use triggers::{BrokerName, Catalog, Change, Problem, Resource, ResourceKey};
 
 use crate::beside::Beside;
 use crate::clock::TestClock;
-use crate::ledger::{Acknowledged, Ledger};
+use crate::ledger::{self, Acknowledged, Ledger};
 use crate::logbook::Logbook;
 use crate::script::Script;
 use crate::sinks::{Call, Sinks};
@@ -217,6 +217,7 @@ impl Builder {
             found: Found::default(),
             recovered: None,
             running: None,
+            settled: Cell::new(false),
         }
     }
 }
@@ -254,6 +255,8 @@ pub struct World {
     /// What the journal had to recover at the last opening.
     pub recovered: Option<Recovered>,
     running: Option<Running>,
+    /// Whether nothing was done since the ledger was settled.
+    settled: Cell<bool>,
 }
 
 struct Running {
@@ -406,6 +409,12 @@ impl World {
 
     /// Lets the engine work while `act` does.
     pub async fn run<T>(&self, act: impl Future<Output = T>) -> T {
+        self.settled.set(false);
+        self.look(act).await
+    }
+
+    /// The same for what changes nothing.
+    async fn look<T>(&self, act: impl Future<Output = T>) -> T {
         self.running().tasks.run_until(act).await
     }
 
@@ -616,7 +625,7 @@ impl World {
 
     /// How the engine is.
     pub async fn report(&self) -> Report {
-        match self.run(self.engine().report()).await {
+        match self.look(self.engine().report()).await {
             Ok(report) => report,
             Err(_) => panic!(
                 "the engine has ended: {:?} (seed {})",
@@ -692,6 +701,18 @@ impl World {
             wrong.join("\n"),
             self.seed
         );
+        self.settled.set(true);
+    }
+
+    /// Settles the books alone, where the ledger can't say who was owed what.
+    ///
+    /// # Panics
+    ///
+    /// If they don't balance.
+    pub async fn settle_books(&self) {
+        let wrong = ledger::unbalanced(&self.report().await);
+        assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        self.settled.set(true);
     }
 
     /// What the log says.
@@ -723,6 +744,19 @@ impl World {
     /// The names of functions that were called.
     pub fn called(&self) -> BTreeSet<String> {
         self.calls().into_iter().map(|call| call.sink).collect()
+    }
+}
+
+/// The books balance at the end of every test (GUARANTEES 49): a world that runs when it is dropped
+/// was settled after the last thing that was done to it.
+impl Drop for World {
+    fn drop(&mut self) {
+        let runs = self.running.is_some() && self.ends.borrow().is_empty();
+        if runs && !self.settled.get() && !std::thread::panicking() {
+            panic!(
+                "a test ends without `World::settle`, so nobody asked whether the books balance"
+            );
+        }
     }
 }
 

@@ -51,6 +51,7 @@ async fn limits(workers: usize, seconds: usize) -> Vec<u32> {
     }
     let in_air = world.sinks.in_flight_most("erp") as usize;
     assert!(in_air <= workers * 5 / 4 + 1, "{in_air} in the air");
+    world.settle().await;
     limits
 }
 

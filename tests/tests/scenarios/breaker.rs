@@ -107,6 +107,7 @@ async fn lanes_take_turns_as_probes() {
         probes.values().min().unwrap(),
     );
     assert!(probes.len() == 3 && most - least <= 1, "{probes:?}");
+    world.settle().await;
 }
 
 /// A destination's breaker is its own: another one's deliveries notice nothing.

@@ -80,6 +80,7 @@ async fn after_the_window_it_is_delivered_again() {
         world.advance(next - world.time()).await;
     }
     assert_eq!(came, [0, 10, 20]);
+    world.settle().await;
 }
 
 /// Whoever asks for nothing gets everything, however often it comes.
@@ -206,4 +207,6 @@ async fn beyond_the_bound_the_oldest_are_forgotten() {
     assert_eq!(world.calls_of("billing", "o-0").len(), 2, "forgotten");
     let dedup = world.report().await.dedup;
     assert_eq!((dedup.entries, dedup.forgotten), (50, 11));
+    // The ledger forgets nothing.
+    world.settle_books().await;
 }

@@ -64,4 +64,5 @@ async fn a_live_lane_among_ten_thousand_dead_ones_works_alone() {
         "{} calls",
         live.len() - calls
     );
+    world.settle().await;
 }

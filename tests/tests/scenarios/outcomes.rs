@@ -202,6 +202,7 @@ async fn what_is_owed_to_a_deleted_trigger_is_cancelled() {
         calls,
         "and it isn't called any more"
     );
+    world.settle().await;
 }
 
 /// 24 hours of answers that all differ make a long history; it is kept, within bounds.

@@ -281,6 +281,7 @@ async fn mistakes_are_named() {
         no trigger sends to "http://nowhere/"; `weft get destinations` lists where they send, and a Sink is named NAMESPACE/NAME
         trigger default/billing isn't paused"#]]
     .assert_eq(&said.join("\n"));
+    world.settle().await;
 }
 
 /// The annotation pauses too, from the start and over restarts; a command can't resume it, and

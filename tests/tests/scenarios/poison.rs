@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use broker::Nack;
+use broker::guarded::Caught;
 use broker::records::{Cause, FORWARD, ROUTED, routed};
 use broker::view::VIEW_FILE;
 use expect_test::expect;
@@ -89,6 +90,7 @@ async fn the_culprit_is_set_aside_and_the_others_are_delivered() {
     assert_eq!(world.found.suspects, 0);
     world.crash(CrashRule::Nothing, 9).await;
     assert_eq!(world.found.suspects, 0);
+    world.settle().await;
 }
 
 /// The row's own words: what crashes the process twice, and alone is all that was in the air, is
@@ -398,6 +400,7 @@ async fn where_it_is_off_the_process_ends_for_ever() {
         assert!(world.until_struck(SECOND, CrashRule::Nothing, strike).await);
     }
     assert!(world.log().letters.is_empty());
+    world.settle().await;
 }
 
 /// A bug of ours that panics on one event costs that event's attempts, not the node.
@@ -424,4 +427,6 @@ async fn a_panic_while_sending_is_a_failed_attempt() {
             .contains("panicked while sending it: a bug"),
         "{attempts:?}"
     );
+    let sending = Caught::Send as usize;
+    assert_eq!(world.report().await.panics[sending], 3);
 }

@@ -116,6 +116,7 @@ async fn a_sink_without_a_file_stays_while_a_trigger_names_it() {
     world.advance(HOUR).await;
     assert!(!kinds(&world).contains("Sink"), "{}", kinds(&world));
     assert!(!kinds(&world).contains("Trigger"), "{}", kinds(&world));
+    world.settle().await;
 }
 
 /// Two triggers at two addresses below one Sink: each gets its own, and their health is one.

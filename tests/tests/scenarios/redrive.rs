@@ -133,6 +133,7 @@ async fn a_mended_function_gets_its_letters() {
         Done: looked at 0, did 0, refused 1
           it was redriven at 2026-01-01T00:00:00.077Z"#]]
     .assert_eq(&summary(&told));
+    world.settle().await;
 }
 
 /// One that fails again is a new letter, and can be redriven again. A restart finds all of it.

@@ -202,6 +202,7 @@ async fn a_replay_goes_to_another_address_with_a_fresh_age() {
     let report = world.report().await;
     assert_eq!((report.books.delivered, report.books.owed), (5, 0));
     assert_eq!(report.triggers.len(), 1);
+    world.settle().await;
 }
 
 /// A crash at any moment: the replay goes on by itself where it was, and each event arrives; what
@@ -255,6 +256,7 @@ async fn a_replay_goes_on_after_a_crash() {
         world.restart().await;
         world.advance(HOUR).await;
         assert_eq!(world.report().await.books.matched, 1200, "it has ended");
+        world.settle().await;
     }
 }
 
@@ -327,6 +329,7 @@ async fn a_replay_that_is_stopped_stays_so() {
     world.restart().await;
     world.advance(HOUR).await;
     assert_eq!(world.report().await.books.delivered, 500 + done);
+    world.settle().await;
 }
 
 /// What retention took is told, not passed over in silence.

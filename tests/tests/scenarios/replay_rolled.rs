@@ -105,6 +105,7 @@ async fn what_a_replay_owes_outlives_the_segments_that_it_came_from() {
     world.advance(HOUR).await;
     let books = world.report().await.books;
     assert_eq!((books.matched, books.delivered), (10, 10));
+    world.settle().await;
 }
 
 /// The log rolls past the range of a slow replay: what is gone is told, and the replay ends.
@@ -134,4 +135,5 @@ async fn a_replay_whose_range_goes_says_so_and_ends() {
     world.restart().await;
     world.advance(HOUR).await;
     assert_eq!(world.report().await.books.matched, 8000 + progress.done);
+    world.settle().await;
 }

@@ -97,4 +97,5 @@ async fn each_segment_gets_one_when_it_is_sealed_whatever_becomes_of_others() {
     world.publish(event("small", "order.placed")).await;
     world.advance(Duration::from_secs(3)).await;
     assert_eq!(sides(world.disk()), sealed() - 1, "the new one has one");
+    world.settle().await;
 }

@@ -276,6 +276,7 @@ async fn a_dead_letter_keeps_its_event_and_not_its_segment() {
     let letter = page.letters.first().expect("the letter is listed");
     assert_eq!(letter.event.as_ref().unwrap().event.as_ref().id(), "dead");
     assert_eq!(letter.dead.attempts.len(), 1);
+    world.settle().await;
 }
 
 /// The Node's `limits.eventBytes` holds at every broker's door, above the default and below it.
@@ -304,5 +305,6 @@ async fn the_nodes_limit_of_an_event_holds() {
             Err(Refusal::TooLarge { limit: told, .. }) => assert_eq!((taken, told), (false, limit)),
             Err(other) => panic!("{other}"),
         }
+        world.settle().await;
     }
 }
