@@ -10,7 +10,8 @@ pub struct Limits {
     /// place before any gets its second.
     pub in_flight_max: usize,
     /// Bytes of events in the air and of replies waiting to be stored, per worker. Ready lanes
-    /// wait.
+    /// wait. Where it is replies that take the bytes, a lane with nothing in the air still sends one
+    /// delivery at a time: what makes room for replies is that deliveries end.
     pub in_flight_bytes_max: usize,
     /// Requests in the air to one destination (GUARANTEES 11). Its lanes wait; others don't.
     pub destination_in_flight_max: u32,

@@ -39,7 +39,9 @@ impl AtWork {
         match &landing {
             Landing::Answered(answered) => self.free(answered),
             Landing::Stored(stored) => {
-                self.bytes_in_flight -= stored.reply.stored().len();
+                let bytes = stored.reply.stored().len();
+                self.bytes_in_flight -= bytes;
+                self.bytes_storing -= bytes;
                 let delivery = (stored.number, stored.delivery.offset);
                 self.storing.retain(|storing| *storing != delivery);
             }
@@ -314,6 +316,7 @@ impl AtWork {
             return;
         };
         self.bytes_in_flight += reply.stored().len();
+        self.bytes_storing += reply.stored().len();
         self.storing.push((facts.number, delivery.offset));
         let (log, number) = (self.log.clone(), facts.number);
         self.flights.push(Box::pin(async move {

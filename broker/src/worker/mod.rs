@@ -111,6 +111,8 @@ pub(crate) struct AtWork {
     storing: Vec<(Number, Offset)>,
     flights: FuturesUnordered<LocalBoxFuture<'static, Landing>>,
     bytes_in_flight: usize,
+    /// Of these, bytes of replies that are being stored.
+    bytes_storing: usize,
     settled: Settled,
     notes: Vec<Record>,
     notes_bytes: usize,
@@ -176,6 +178,7 @@ impl AtWork {
             storing: Vec::new(),
             flights: FuturesUnordered::new(),
             bytes_in_flight: 0,
+            bytes_storing: 0,
             settled: Settled::default(),
             notes: Vec::new(),
             notes_bytes: 0,
@@ -262,9 +265,8 @@ impl AtWork {
             return false;
         }
         while self.notes_bytes < NOTES_BYTES_TARGET {
-            if self.flights.len() >= self.limits.in_flight_max
-                || self.bytes_in_flight >= self.limits.in_flight_bytes_max
-            {
+            if self.is_full() {
+                self.send_beside_replies(sink);
                 return false;
             }
             let Some(slot) = self.ready.pop_front() else {
@@ -278,7 +280,36 @@ impl AtWork {
         true
     }
 
-    /// One lane's turn: at most `requests` of its deliveries.
+    /// Whether nothing more may be in the air.
+    fn is_full(&self) -> bool {
+        self.limits.in_flight_max <= self.flights.len()
+            || self.limits.in_flight_bytes_max <= self.bytes_in_flight
+    }
+
+    /// Turns ready lanes that have nothing in the air, one delivery each, where it is replies that
+    /// wait to be stored which take the places or the bytes. What those wait for is room in the
+    /// log, and that comes from deliveries that end: were none sent, each would wait for the other.
+    fn send_beside_replies(&mut self, sink: &Rc<dyn Sink>) {
+        for _ in 0..self.ready.len() {
+            let requests = self.flights.len() - self.storing.len();
+            let bytes = self.bytes_in_flight - self.bytes_storing;
+            if self.limits.in_flight_max <= requests || self.limits.in_flight_bytes_max <= bytes {
+                return;
+            }
+            let Some(slot) = self.ready.pop_front() else {
+                return;
+            };
+            match &self.lanes[slot as usize] {
+                // Its turn ends with the first that it sends.
+                Some(lane) if lane.in_flight == 0 => self.turn(slot, TURN_REQUESTS_MAX, sink),
+                Some(_) => self.ready.push_back(slot),
+                None => {}
+            }
+        }
+    }
+
+    /// One lane's turn: at most `requests` of its deliveries, and none more when nothing more may be
+    /// in the air.
     fn turn(&mut self, slot: u32, requests: usize, sink: &Rc<dyn Sink>) {
         let parked_max = self.parked_share();
         let now = Instant::now();
@@ -323,6 +354,9 @@ impl AtWork {
             let sent = self.bytes_in_flight.saturating_sub(before);
             if let Some(lane) = &mut self.lanes[slot as usize] {
                 lane.deficit -= i64::try_from(sent).unwrap_or(i64::MAX);
+            }
+            if self.is_full() {
+                break;
             }
         }
         self.wake(slot);

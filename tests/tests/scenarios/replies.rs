@@ -5,7 +5,10 @@ use std::time::Duration;
 
 use expect_test::expect;
 use journal::model_disk::CrashRule;
-use tests::{World, always, event, everything, order_placed, replies, replies_with, terms, ty};
+use tests::{
+    World, always, event, everything, order_placed, refuses_connection, replies, replies_with,
+    terms, ty,
+};
 
 #[tokio::test(start_paused = true)]
 async fn the_reply_of_one_trigger_meets_every_trigger() {
@@ -208,6 +211,7 @@ async fn a_reply_is_stored_where_publishers_are_refused() {
     assert!(refused.is_err(), "{refused:?}");
     let events = world.log().events;
     assert!(events.values().any(|event| event.key.1 == "o-1'"));
+    world.settle().await;
 }
 
 /// A log that is full of events owed for another two minutes, and one in the air whose answer is a
@@ -229,17 +233,23 @@ async fn full_world(reserve_bytes: u64) -> World {
         .sink("hoard", always(200).after(Duration::from_secs(120)))
         .start()
         .await;
-    let filler = |n: usize, bytes: usize| {
-        let event = event::Event::build(&format!("f-{n}"), "/shop", "filler");
-        event
-            .data(vec![b'x'; bytes])
-            .finish()
-            .expect("the event is whole")
-    };
     world.publish_all((0..70).map(|n| filler(n, 8 << 10))).await;
     // Not among the oldest: what is owed keeps its segment and all behind it.
     world.publish(order_placed("o-1")).await;
-    let mut stored = 70;
+    fill_up(&world, 70).await;
+    world
+}
+
+fn filler(n: usize, bytes: usize) -> event::Event {
+    let event = event::Event::build(&format!("f-{n}"), "/shop", "filler");
+    event
+        .data(vec![b'x'; bytes])
+        .finish()
+        .expect("the event is whole")
+}
+
+/// Publishes until nothing more is taken, and says how many there are then.
+async fn fill_up(world: &World, mut stored: usize) -> usize {
     // First the segments, then what is left of the last one.
     for bytes in [8 << 10, 10] {
         while world
@@ -250,5 +260,92 @@ async fn full_world(reserve_bytes: u64) -> World {
             stored += 1;
         }
     }
-    world
+    stored
+}
+
+/// Lanes that wait for ingress and ingress that waits for lanes can't stop each other: the log is full of
+/// what one trigger is owed, publishers are refused, and replies that wait to be stored take all the
+/// bytes that may be in the air. Room comes only from deliveries, so some still leave: all is
+/// delivered, the replies are stored, and publishers are taken again.
+#[tokio::test(start_paused = true)]
+async fn replies_that_wait_for_room_let_the_deliveries_go_that_make_it() {
+    let world = World::new()
+        .journal(|options| {
+            small(options);
+            options.bytes_max = 2 << 20;
+        })
+        .storage(2 << 20)
+        .limits(|limits| limits.in_flight_bytes_max = 256 << 10)
+        .retention(Duration::from_secs(1))
+        .trigger("billing", ty("order.placed"), terms())
+        .trigger("hoard", ty("filler"), terms())
+        .trigger("archive", ty("order.billed"), terms())
+        .sink("billing", refuses_connection())
+        .sink("hoard", refuses_connection())
+        .sink("archive", refuses_connection())
+        .start()
+        .await;
+    world.publish_all((0..60).map(|n| filler(n, 8 << 10))).await;
+    const ORDERS: usize = 60;
+    let orders = (0..ORDERS).map(|n| order_placed(&format!("o-{n}")));
+    world.publish_all(orders).await;
+    let mut fillers = 60;
+    // What comes free by moving and by history is taken too.
+    for _ in 0..40 {
+        fillers = fill_up(&world, fillers).await;
+        world.advance(Duration::from_secs(1)).await;
+    }
+
+    // It answers each order with an invoice of 16 KiB: far more than the room that replies have.
+    world.sink(
+        "billing",
+        replies("order.billed").body(vec![b'i'; 16 << 10]),
+    );
+    world.advance(Duration::from_secs(200)).await;
+    let table = |report: &broker::report::Report| {
+        let mut table = "trigger  matched  delivered  in the air  answers\n".to_owned();
+        for trigger in &report.triggers {
+            let mut answers = std::collections::BTreeMap::<String, usize>::new();
+            world.sinks.each(|call| {
+                if call.whose == trigger.name.name() && call.answer != "refused" {
+                    *answers.entry(call.answer.clone()).or_default() += 1;
+                }
+            });
+            table += &format!(
+                "{:7}  {:7}  {:9}  {:10}  {answers:?}\n",
+                trigger.name.name(),
+                trigger.book.matched,
+                trigger.book.delivered,
+                trigger.lane.in_flight,
+            );
+        }
+        table
+    };
+    // 40 replies of 16 KiB wait: the bytes that may be in the air, and more.
+    expect![[r#"
+        trigger  matched  delivered  in the air  answers
+        archive       13          0           0  {}
+        billing       60         13          40  {"200+reply": 53}
+        hoard        226          0           0  {}
+    "#]]
+    .assert_eq(&table(&world.report().await));
+    let refused = world.try_publish("default", vec![filler(0, 8 << 10)]).await;
+    assert!(refused.is_err(), "{refused:?}");
+
+    world.sink("hoard", always(200));
+    world.sink("archive", always(200));
+    let healed = world.time();
+    world.until_settled().await;
+    let took = world.time() - healed;
+    assert!(took < Duration::from_secs(300), "{took:?}");
+    world.publish(order_placed("after")).await;
+    world.until_settled().await;
+    // No order was sent twice, and each invoice was stored.
+    expect![[r#"
+        trigger  matched  delivered  in the air  answers
+        archive       61         61           0  {"200": 61}
+        billing       61         61           0  {"200+reply": 61}
+        hoard        226        226           0  {"200": 226}
+    "#]]
+    .assert_eq(&table(&world.report().await));
 }
