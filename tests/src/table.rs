@@ -66,6 +66,46 @@ impl World {
         table
     }
 
+    /// Compares when attempts were made: a line for each stretch of seconds between two of `bounds`,
+    /// since the world began, and each trigger that sent something in it, with the answers. Triggers
+    /// whose names differ in their last number only are one line.
+    pub fn check_times(&self, bounds: &[u64], expect: Expect) {
+        expect.assert_eq(&self.times(bounds));
+    }
+
+    /// The table that [`World::check_times`] compares.
+    pub fn times(&self, bounds: &[u64]) -> String {
+        let mut stretches: BTreeMap<(usize, String), BTreeMap<String, usize>> = BTreeMap::new();
+        self.sinks.each(|call| {
+            let seconds = call.began.as_secs();
+            let stretch = bounds.partition_point(|bound| *bound <= seconds);
+            let name = call
+                .whose
+                .trim_end_matches(|last: char| last.is_ascii_digit());
+            let rest = if name == call.whose { "" } else { "*" };
+            let answers = stretches.entry((stretch, format!("{name}{rest}")));
+            let answer = match call.ended {
+                Some(_) => call.answer.clone(),
+                None => "…".to_owned(),
+            };
+            *answers.or_default().entry(answer).or_default() += 1;
+        });
+        let width = stretches.keys().map(|(_, name)| name.len()).max();
+        let width = width.unwrap_or(0);
+        let mut table = String::new();
+        for ((stretch, name), answers) in &stretches {
+            let from = stretch.checked_sub(1).map_or(0, |before| bounds[before]);
+            let until = bounds.get(*stretch).map(u64::to_string).unwrap_or_default();
+            let stretch = format!("{from}-{until} s");
+            let answers: Vec<String> = answers
+                .iter()
+                .map(|(answer, count)| format!("{answer} ×{count}"))
+                .collect();
+            table += &format!("{stretch:14}  {name:width$}  {}\n", answers.join(" "));
+        }
+        table
+    }
+
     fn rows(&self) -> Vec<Row> {
         let log = self.log();
         let mut rows = BTreeMap::new();

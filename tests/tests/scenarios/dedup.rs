@@ -80,6 +80,9 @@ async fn after_the_window_it_is_delivered_again() {
         world.advance(next - world.time()).await;
     }
     assert_eq!(came, [0, 10, 20]);
+    world.check_grouped(expect![[r#"
+        billing  200 200 200  delivered  ×3
+    "#]]);
     world.settle().await;
 }
 

@@ -74,6 +74,17 @@ async fn what_has_no_file_is_deleted_at_once_when_an_operator_says_so() {
     );
     assert_eq!(world.calls_of("billing", "o-4").len(), 1);
     assert_eq!(world.report().await.books.cancelled, 2);
+    world.check(expect![[r#"
+        audit         o-1  200  delivered
+        audit         o-2  200  delivered
+        audit         o-3  200  delivered
+        audit         o-4  200  delivered
+        billing       o-1  400  dead{refused}
+        billing       o-2  503 503 503  cancelled{deleted}
+        billing       o-3  503 503  cancelled{deleted}
+        billing       o-4  200  delivered
+        billing#dead  o-1  refused refused refused refused  cancelled{deleted}
+    "#]]);
 }
 
 /// Left alone it takes its ten minutes, and nothing of what came meanwhile is lost if the file

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use expect_test::expect;
 use tests::{World, after, always, everything, hangs, order_placed, terms};
 
 const MS: Duration = Duration::from_millis(1);
@@ -24,6 +25,10 @@ async fn a_trigger_has_100_requests_in_the_air_at_the_most() {
     world.until_settled().await;
     assert_eq!(world.sinks.in_flight_most("billing"), 100);
     assert_eq!(world.sinks.in_flight_most("audit"), 7);
+    world.check_grouped(expect![[r#"
+        audit    200  delivered  ×500
+        billing  200  delivered  ×500
+    "#]]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -42,6 +47,14 @@ async fn a_destination_has_256_requests_in_the_air_at_the_most() {
     world.until_settled().await;
     assert_eq!(world.sinks.in_flight_most("shared"), 256);
     assert_eq!(world.sinks.in_flight_most("other"), 100);
+    world.check_grouped(expect![[r#"
+        other  200  delivered  ×300
+        t0     200  delivered  ×300
+        t1     200  delivered  ×300
+        t2     200  delivered  ×300
+        t3     200  delivered  ×300
+        t4     200  delivered  ×300
+    "#]]);
 }
 
 /// How long 99 of 100 deliveries of nine good functions took from being published, with a hung

@@ -78,6 +78,9 @@ async fn nacks_open_no_breaker() {
     let report = world.report().await;
     assert_eq!(report.destinations[0].breaker.trips, [0, 0, 0]);
     assert_eq!(report.books.delivered, 50);
+    world.check_grouped(expect![[r#"
+        billing  503+nack 200  delivered  ×50
+    "#]]);
 }
 
 #[tokio::test(start_paused = true)]

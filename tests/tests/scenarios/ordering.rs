@@ -139,6 +139,9 @@ async fn first_deliveries_of_a_key_come_in_order_and_keys_side_by_side() {
     }
     one_at_a_time(&world, "ordered");
     assert!(world.sinks.in_flight_most("ordered") > 20, "side by side");
+    world.check_grouped(expect![[r#"
+        ordered  200  delivered  ×1000
+    "#]]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -501,6 +504,11 @@ async fn twenty_losses_of_power_repeat_suffixes_and_skip_nothing() {
             assert_eq!(wrong, None, "{key} of seed {}: {sequence:?}", seed.number);
         }
         one_at_a_time(&world, "ordered");
+        if seed.number == 0 {
+            world.check_times(&[1, 10], expect![[r#"
+                0-1 s           ordered  200 ×2159 503 ×4 cut ×35
+            "#]]);
+        }
     }
 }
 

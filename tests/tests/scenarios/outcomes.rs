@@ -103,6 +103,9 @@ async fn an_event_that_is_refused_for_a_day_expires() {
     );
     let numbers: Vec<u32> = calls.iter().map(|call| call.attempt).collect();
     assert_eq!(numbers, (1..=attempts as u32).collect::<Vec<_>>());
+    world.check(expect![[r#"
+        billing  o-1  503 ×243  dead{expired}
+    "#]]);
 }
 
 /// A trigger that answers itself is stopped at 32 hops (contract §7), and the last reply kept.
@@ -130,6 +133,10 @@ async fn a_trigger_that_answers_itself_is_stopped_at_the_hop_limit() {
     let letter = log.letters.values().next().unwrap();
     let reply = event::Event::from_stored(letter.reply.clone().unwrap()).unwrap();
     assert_eq!(reply.as_ref().id(), format!("o{}", "'".repeat(33)));
+    world.check_grouped(expect![[r#"
+        echo  200+reply  dead{loop}  ×1
+        echo  200+reply  delivered  ×32
+    "#]]);
 }
 
 /// Its broker would refuse the reply for good, so the function isn't called again for it.
@@ -202,6 +209,12 @@ async fn what_is_owed_to_a_deleted_trigger_is_cancelled() {
         calls,
         "and it isn't called any more"
     );
+    world.check(expect![[r#"
+        audit    o-1  200  delivered
+        audit    o-2  200  delivered
+        billing  o-1  503 ×11  cancelled{deleted}
+        billing  o-2  503 ×7  cancelled{deleted}
+    "#]]);
     world.settle().await;
 }
 

@@ -351,6 +351,11 @@ async fn two_letters_of_one_event_are_two_deliveries() {
         "never twice at a time"
     );
     assert_eq!(world.sinks.in_flight_most("rescue"), 1);
+    world.check(expect![[r#"
+        redrive-4  o-1  200 200  delivered
+        t1         o-1  400  dead{refused}
+        t2         o-1  400  dead{refused}
+    "#]]);
 }
 
 /// GUARANTEES 16: ten thousand, each exactly once, and live events go first: of eight requests that
@@ -487,6 +492,11 @@ async fn a_rate_is_kept() {
             .count();
         assert!(within <= 22, "{within} within second {second}");
     }
+    world.check_times(&[1, 10, 60], expect![[r#"
+        0-1 s           billing  200 ×19 400 ×200
+        1-10 s          billing  200 ×180
+        10-60 s         billing  200 ×1
+    "#]]);
 }
 
 /// Its age counts from the redrive: an event of yesterday has a whole day again.
@@ -509,6 +519,9 @@ async fn an_old_letter_is_young_again() {
     world.until_settled().await;
     let books = world.report().await.books;
     assert_eq!((books.dead(), books.delivered), (1, 1));
+    world.check(expect![[r#"
+        billing  o-1  503 ×474 200  delivered
+    "#]]);
 }
 
 /// A crash in the middle, at some moment: the same request goes on with those that are left, and

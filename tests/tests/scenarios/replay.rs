@@ -73,6 +73,10 @@ async fn ten_thousand_are_replayed_exactly_once() {
     assert_eq!(ids.len(), 10_000, "each of them once");
     let books = world.report().await.books;
     assert_eq!((books.matched, books.delivered), (30_000, 30_000));
+    world.check_grouped(expect![[r#"
+        audit    200  delivered  ×10000
+        billing  200 200  delivered  ×10000
+    "#]]);
 }
 
 /// Range, filters and the trigger's own: what is replayed is what all of them want. A dry run counts
@@ -301,6 +305,11 @@ async fn a_replay_keeps_its_rate_and_gives_way_to_live_events() {
     assert!(live >= 345, "{live} of the next 400 were live");
     job.unwrap().stop();
     world.until_settled().await;
+    world.check_times(&[1, 10, 60], expect![[r#"
+        0-1 s           billing  200 ×893
+        1-10 s          billing  200 ×839
+        10-60 s         billing  200 ×1068
+    "#]]);
 }
 
 /// A replay that is stopped ends, over restarts too; what it began is delivered.

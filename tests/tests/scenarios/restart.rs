@@ -79,6 +79,9 @@ async fn what_became_due_while_down_is_tried_at_once() {
         second - began
     );
     assert_eq!(world.calls_of("billing", "o-1")[1].attempt, 2);
+    world.check(expect![[r#"
+        billing  o-1  503 200  delivered
+    "#]]);
 }
 
 /// Sixty deliveries (as many as the retry budget's reserve covers), some before their third attempt, some after, some in the air: numbers
@@ -163,6 +166,12 @@ async fn a_loss_of_power_between_attempts_3_and_4_repeats_only_what_was_in_the_a
             "the kill came in the middle: {before} calls"
         );
         assert!(repeated < DELIVERIES / 5, "{repeated} repeated");
+        if seed.number == 0 {
+            world.check_grouped(expect![[r#"
+                billing  503 503 503 200  delivered  ×59
+                billing  503 503 cut 503 200  delivered  ×1
+            "#]]);
+        }
     }
 }
 
@@ -211,6 +220,12 @@ async fn a_clean_stop_repeats_nothing() {
             };
             assert_eq!(numbers("billing"), [1, 2, 3], "{id}, seed {}", seed.number);
             assert_eq!(numbers("audit"), [1], "{id}, seed {}", seed.number);
+        }
+        if seed.number == 0 {
+            world.check_grouped(expect![[r#"
+                audit    200  delivered  ×300
+                billing  503 503 200  delivered  ×300
+            "#]]);
         }
     }
 }

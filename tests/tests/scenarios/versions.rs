@@ -65,6 +65,12 @@ async fn the_filter_in_force_at_its_offset_judges_an_event() {
         world.until_settled().await;
         let acknowledged = world.ledger.borrow().acknowledged().len();
         assert!(acknowledged > 200, "{acknowledged} events");
+        if seed.number == 0 {
+            world.check_grouped(expect![[r#"
+                a  200  delivered  ×141
+                b  200  delivered  ×299
+            "#]]);
+        }
     }
 }
 
@@ -92,6 +98,11 @@ async fn what_is_parked_goes_to_the_address_in_force() {
     assert_eq!(fixed.len(), 3);
     let first = fixed.iter().find(|call| call.key.1 == "o-0").unwrap();
     assert_eq!(first.attempt, attempts + 1, "the count goes on");
+    world.check_times(&[60, 3600], expect![[r#"
+        0-60 s          billing  refused ×10
+        60-3600 s       billing  refused ×38
+        3600- s         billing  200 ×3
+    "#]]);
 }
 
 /// Terms that are tightened while a delivery is parked hold for its next attempt.
@@ -110,6 +121,9 @@ async fn the_terms_in_force_at_an_attempt_hold_for_it() {
     world.until_settled().await;
     let dead = world.report().await.books.dead();
     assert_eq!(dead, 1, "it had more than two retries behind it");
+    world.check(expect![[r#"
+        billing  o-1  503 ×10  dead{exhausted}
+    "#]]);
 }
 
 /// Editors save by rename, checkouts remove and add: the trigger is detached, and comes back.
@@ -145,6 +159,10 @@ async fn a_file_that_comes_back_in_time_resumes_its_trigger() {
     world.sink("billing", always(200));
     world.until_settled().await;
     assert_eq!(world.report().await.books.delivered, 2);
+    world.check(expect![[r#"
+        billing  o-1  503 ×15 200  delivered
+        billing  o-2  503 ×16 200  delivered
+    "#]]);
 }
 
 /// The ten minutes go on over a restart.
@@ -237,6 +255,15 @@ async fn a_trigger_that_is_deleted_under_load_leaves_nothing_owed() {
         world.restart().await;
         world.until_settled().await;
         assert_eq!(world.report().await.triggers.len(), 1);
+        if seed.number == 0 {
+            world.check_grouped(expect![[r#"
+                gone       cancelled{deleted}  ×287
+                gone       503  cancelled{deleted}  ×95
+                gone       503 400  dead{refused}  ×5
+                gone#dead  503  cancelled{deleted}  ×5
+                stays      200  delivered  ×387
+            "#]]);
+        }
     }
 }
 
