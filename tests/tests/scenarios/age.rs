@@ -84,12 +84,15 @@ async fn what_waits_behind_an_open_breaker_expires_after_a_day() {
     world.advance(2 * SECOND).await;
     let books = world.report().await.books;
     assert_eq!(books.dead[Cause::Expired as usize], 1_000, "{books:?}");
-    world.check_times(&[1, 60, 3600, 86399], expect![[r#"
+    world.check_times(
+        &[1, 60, 3600, 86399],
+        expect![[r#"
         0-1 s           billing  refused ×100
         1-60 s          billing  refused ×5
         60-3600 s       billing  refused ×47
         3600-86399 s    billing  refused ×1113
-    "#]]);
+    "#]],
+    );
     world.settle().await;
 }
 

@@ -45,14 +45,17 @@ async fn a_dead_sink_sees_seven_and_those_in_flight_and_then_probes() {
     let report = world.report().await;
     assert_eq!(report.books.owed, 500, "and nothing is lost");
     assert_eq!(report.triggers[0].lane.tally.attempts as usize, calls.len());
-    world.check_times(&[1, 4, 16, 60, 300], expect![[r#"
+    world.check_times(
+        &[1, 4, 16, 60, 300],
+        expect![[r#"
         0-1 s           billing  503 ×10
         1-4 s           billing  503 ×2
         4-16 s          billing  503 ×1
         16-60 s         billing  503 ×2
         60-300 s        billing  503 ×3
         300- s          billing  503 ×4
-    "#]]);
+    "#]],
+    );
     world.settle().await;
 }
 
@@ -92,12 +95,15 @@ async fn a_healed_sink_is_back_within_a_penalty_and_its_warm_up() {
     let took = world.time() - back;
     assert!(took <= 30 * SECOND, "{took:?}");
     assert_eq!(world.report().await.books.delivered, 8_000);
-    world.check_times(&[1, 60, 3600], expect![[r#"
+    world.check_times(
+        &[1, 60, 3600],
+        expect![[r#"
         0-1 s           billing  refused ×100
         1-60 s          billing  refused ×5
         60-3600 s       billing  refused ×47
         3600- s         billing  200 ×8000
-    "#]]);
+    "#]],
+    );
 }
 
 /// The lanes of a dead destination take turns as its probe, and each sends one real event.
@@ -121,7 +127,9 @@ async fn lanes_take_turns_as_probes() {
         probes.values().min().unwrap(),
     );
     assert!(probes.len() == 3 && most - least <= 1, "{probes:?}");
-    world.check_times(&[1, 60, 300], expect![[r#"
+    world.check_times(
+        &[1, 60, 300],
+        expect![[r#"
         0-1 s           a  500 ×3
         0-1 s           b  500 ×3
         0-1 s           c  500 ×3
@@ -134,7 +142,8 @@ async fn lanes_take_turns_as_probes() {
         300- s          a  500 ×1
         300- s          b  500 ×1
         300- s          c  500 ×2
-    "#]]);
+    "#]],
+    );
     world.settle().await;
 }
 
@@ -168,12 +177,15 @@ async fn lanes_behind_an_open_breaker_cost_a_live_one_nothing() {
         .filter(|call| call.sink == "dead")
         .count();
     assert!(dead <= 7 + 256 + 10, "{dead}");
-    world.check_times(&[1, 100], expect![[r#"
+    world.check_times(
+        &[1, 100],
+        expect![[r#"
         0-1 s           d-*   refused ×256
         0-1 s           live  200 ×20
         1-100 s         d-*   refused ×6
         100- s          live  200 ×1000
-    "#]]);
+    "#]],
+    );
     world.settle().await;
 }
 

@@ -4,7 +4,6 @@
 use std::time::Duration;
 
 use broker::destination::Deferral;
-use expect_test::expect;
 use tests::{World, after, event, everything, refuses_connection, terms, ty};
 
 const DEAD: usize = 9_999;
@@ -65,6 +64,5 @@ async fn a_live_lane_among_ten_thousand_dead_ones_works_alone() {
         "{} calls",
         live.len() - calls
     );
-    world.check_times(&[1, 100, 600], expect![[""]]);
     world.settle().await;
 }

@@ -505,9 +505,12 @@ async fn twenty_losses_of_power_repeat_suffixes_and_skip_nothing() {
         }
         one_at_a_time(&world, "ordered");
         if seed.number == 0 {
-            world.check_times(&[1, 10], expect![[r#"
+            world.check_times(
+                &[1, 10],
+                expect![[r#"
                 0-1 s           ordered  200 ×2159 503 ×4 cut ×35
-            "#]]);
+            "#]],
+            );
         }
     }
 }

@@ -31,11 +31,14 @@ async fn behind_an_open_breaker_all_are_exhausted_after_their_patience() {
     let books = world.report().await.books;
     assert_eq!(books.dead[Cause::Exhausted as usize], 3_000, "{books:?}");
     assert!(world.calls().len() < 107 + 20, "{}", world.calls().len());
-    world.check_times(&[1, 60, 204], expect![[r#"
+    world.check_times(
+        &[1, 60, 204],
+        expect![[r#"
         0-1 s           billing  refused ×100
         1-60 s          billing  refused ×5
         60-204 s        billing  refused ×2
-    "#]]);
+    "#]],
+    );
     world.settle().await;
 }
 
@@ -57,12 +60,15 @@ async fn patience_begins_with_an_events_arrival_if_that_is_later() {
     world.advance(5 * SECOND).await;
     let books = world.report().await.books;
     assert_eq!(books.dead[Cause::Exhausted as usize], 20, "{books:?}");
-    world.check_times(&[1, 100, 204], expect![[r#"
+    world.check_times(
+        &[1, 100, 204],
+        expect![[r#"
         0-1 s           billing  refused ×10
         1-100 s         billing  refused ×6
         100-204 s       billing  refused ×1
         204- s          billing  refused ×1
-    "#]]);
+    "#]],
+    );
     world.settle().await;
 }
 
@@ -79,12 +85,15 @@ async fn who_wrote_no_retry_outlives_an_hour() {
     world.sink("billing", after(MS));
     world.until_settled().await;
     assert_eq!(world.report().await.books.delivered, 2_000);
-    world.check_times(&[1, 60, 3600], expect![[r#"
+    world.check_times(
+        &[1, 60, 3600],
+        expect![[r#"
         0-1 s           billing  refused ×100
         1-60 s          billing  refused ×5
         60-3600 s       billing  refused ×47
         3600- s         billing  200 ×2000
-    "#]]);
+    "#]],
+    );
 }
 
 /// Slowness alone kills nothing: 400 wait behind one place for over three times their patience.
@@ -140,11 +149,14 @@ async fn a_pause_stops_patience() {
     world.advance(60 * SECOND).await;
     let books = world.report().await.books;
     assert_eq!(books.dead[Cause::Exhausted as usize], 300, "{books:?}");
-    world.check_times(&[1, 100, 3700, 3790], expect![[r#"
+    world.check_times(
+        &[1, 100, 3700, 3790],
+        expect![[r#"
         0-1 s           billing  refused ×100
         1-100 s         billing  refused ×6
         3700-3790 s     billing  refused ×2
-    "#]]);
+    "#]],
+    );
     world.settle().await;
 }
 

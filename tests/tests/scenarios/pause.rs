@@ -157,10 +157,13 @@ async fn a_pause_survives_restarts_crashes_and_the_end_of_its_segment() {
     world.publish(order_placed("o-2")).await;
     world.until_settled().await;
     assert_eq!(world.calls().len(), 4, "and so does the resumption");
-    world.check_times(&[3600, 14400], expect![[r#"
+    world.check_times(
+        &[3600, 14400],
+        expect![[r#"
         14400- s        audit    200 ×2
         14400- s        billing  200 ×2
-    "#]]);
+    "#]],
+    );
 }
 
 /// All lanes to a destination rest, whoever's they are, dead letters too, and one that is made

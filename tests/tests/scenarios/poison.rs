@@ -143,8 +143,14 @@ async fn a_slow_poison_under_load_is_found() {
     assert_eq!(letters, [Cause::Poison]);
     assert_eq!(world.calls_of("billing", "o-7").len() as u64, strikes);
     let table = world.grouped();
-    let ends: Vec<&str> = table.lines().filter(|line| line.contains("poison")).collect();
-    let cut = format!("billing  {} dead{{poison}}  ×1", "cut ".repeat(strikes as usize));
+    let ends: Vec<&str> = table
+        .lines()
+        .filter(|line| line.contains("poison"))
+        .collect();
+    let cut = format!(
+        "billing  {} dead{{poison}}  ×1",
+        "cut ".repeat(strikes as usize)
+    );
     assert_eq!(ends, [cut.as_str()], "{table}");
 }
 
@@ -210,12 +216,15 @@ async fn kills_under_load_set_nobody_aside() {
         assert_eq!(letters, 0, "seed {}:\n{}", seed.number, world.table());
         assert_eq!(world.report().await.suspects, 0);
         if seed.number == 0 {
-            world.check_times(&[1, 2], expect![[r#"
+            world.check_times(
+                &[1, 2],
+                expect![[r#"
                 0-1 s           audit    200 ×1009 cut ×27
                 0-1 s           billing  200 ×1009 cut ×27
                 1-2 s           audit    200 ×749 cut ×18
                 1-2 s           billing  200 ×749 cut ×18
-            "#]]);
+            "#]],
+            );
         }
     }
     assert!(

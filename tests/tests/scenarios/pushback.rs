@@ -29,6 +29,17 @@ async fn nobody_calls_a_destination_that_asked_for_seven_seconds() {
         assert!(late >= 7 * SECOND, "{status}: {late:?}");
         assert_eq!(world.report().await.books.delivered, 4);
         assert!(world.report().await.destinations[0].pushback >= 7 * SECOND);
+        if status == 429 {
+            world.check_times(
+                &[1, 7],
+                expect![[r#"
+                0-1 s           audit    429 ×1
+                0-1 s           billing  429 ×1
+                7- s            audit    200 ×2 429 ×1
+                7- s            billing  200 ×2 429 ×1
+            "#]],
+            );
+        }
     }
 }
 

@@ -492,11 +492,14 @@ async fn a_rate_is_kept() {
             .count();
         assert!(within <= 22, "{within} within second {second}");
     }
-    world.check_times(&[1, 10, 60], expect![[r#"
+    world.check_times(
+        &[1, 10, 60],
+        expect![[r#"
         0-1 s           billing  200 ×19 400 ×200
         1-10 s          billing  200 ×180
         10-60 s         billing  200 ×1
-    "#]]);
+    "#]],
+    );
 }
 
 /// Its age counts from the redrive: an event of yesterday has a whole day again.

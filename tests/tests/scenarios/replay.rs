@@ -305,11 +305,14 @@ async fn a_replay_keeps_its_rate_and_gives_way_to_live_events() {
     assert!(live >= 345, "{live} of the next 400 were live");
     job.unwrap().stop();
     world.until_settled().await;
-    world.check_times(&[1, 10, 60], expect![[r#"
+    world.check_times(
+        &[1, 10, 60],
+        expect![[r#"
         0-1 s           billing  200 ×893
         1-10 s          billing  200 ×839
         10-60 s         billing  200 ×1068
-    "#]]);
+    "#]],
+    );
 }
 
 /// A replay that is stopped ends, over restarts too; what it began is delivered.

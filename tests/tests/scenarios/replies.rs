@@ -195,11 +195,14 @@ async fn a_reply_that_storage_can_not_take_waits_for_room() {
         .values()
         .any(|event| event.key.1 == "o-1'");
     assert!(replied || world.engine().journal().start().0 > 0);
-    world.check_times(&[60, 120, 180], expect![[r#"
+    world.check_times(
+        &[60, 120, 180],
+        expect![[r#"
         0-60 s          billing  200+reply ×1
         0-60 s          hoard    200 ×100
         120-180 s       hoard    200 ×67
-    "#]]);
+    "#]],
+    );
 }
 
 /// Replies have room of their own: one is stored while publishers are refused.
@@ -216,10 +219,13 @@ async fn a_reply_is_stored_where_publishers_are_refused() {
     assert!(refused.is_err(), "{refused:?}");
     let events = world.log().events;
     assert!(events.values().any(|event| event.key.1 == "o-1'"));
-    world.check_times(&[60, 120], expect![[r#"
+    world.check_times(
+        &[60, 120],
+        expect![[r#"
         0-60 s          billing  200+reply ×1
         0-60 s          hoard    … ×100
-    "#]]);
+    "#]],
+    );
     world.settle().await;
 }
 

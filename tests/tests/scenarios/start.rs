@@ -174,8 +174,11 @@ async fn each_of_many_new_triggers_gets_its_start() {
         .map(|trigger| trigger.book.delivered)
         .collect();
     assert_eq!(delivered, [20; 21]);
-    world.check_times(&[1, 10], expect![[r#"
+    world.check_times(
+        &[1, 10],
+        expect![[r#"
         0-1 s           first   200 ×20
         10- s           late-*  200 ×400
-    "#]]);
+    "#]],
+    );
 }

@@ -92,12 +92,15 @@ async fn a_full_log_refuses_at_the_door_delivers_on_and_recovers_by_itself() {
     );
     world.restart().await;
     world.until_settled().await;
-    world.check_times(&[1, 30, 60, 90], expect![[r#"
+    world.check_times(
+        &[1, 30, 60, 90],
+        expect![[r#"
         0-1 s           billing  200 ×100
         30-60 s         billing  200 ×68
         60-90 s         billing  200 ×100
         90- s           billing  200 ×68
-    "#]]);
+    "#]],
+    );
 }
 
 /// The function is down and the log is full: for half an hour every retry is written down, and yet there
@@ -128,12 +131,15 @@ async fn retries_on_a_full_log_leave_room_to_settle() {
     world.until_settled().await;
     world.publish(order_placed("after")).await;
     world.until_settled().await;
-    world.check_times(&[60, 600, 1800], expect![[r#"
+    world.check_times(
+        &[60, 600, 1800],
+        expect![[r#"
         0-60 s          billing  503 ×10
         60-600 s        billing  503 ×7
         600-1800 s      billing  503 ×17
         1800- s         billing  200 ×102
-    "#]]);
+    "#]],
+    );
 }
 
 /// Others leave the disk less room than the log may take: history that nobody is owed gives way, and

@@ -98,11 +98,14 @@ async fn what_is_parked_goes_to_the_address_in_force() {
     assert_eq!(fixed.len(), 3);
     let first = fixed.iter().find(|call| call.key.1 == "o-0").unwrap();
     assert_eq!(first.attempt, attempts + 1, "the count goes on");
-    world.check_times(&[60, 3600], expect![[r#"
+    world.check_times(
+        &[60, 3600],
+        expect![[r#"
         0-60 s          billing  refused ×10
         60-3600 s       billing  refused ×38
         3600- s         billing  200 ×3
-    "#]]);
+    "#]],
+    );
 }
 
 /// Terms that are tightened while a delivery is parked hold for its next attempt.
