@@ -1,6 +1,8 @@
-//! A million events owed to 9,999 functions that are dead, and one function that is well.
+//! A million events owed by 9,999 lanes behind an open breaker, and one function that is well.
 //!
 //! Asked: is the one as fast as without the others' backlog, and what is read from disk meanwhile.
+//! The same with a destination and a breaker for each of the 9,999 is shown beside it: there each
+//! has probes of its own.
 
 use std::time::Duration;
 
@@ -20,42 +22,64 @@ const ROUNDS: usize = 3;
 const SETTLE: Duration = Duration::from_secs(20);
 const OUTSTANDING_MAX: u64 = 1_024;
 
+/// Behind how many breakers the dead lanes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Breakers {
+    One,
+    OneEach,
+}
+
 pub(super) fn tell(stage: &Stage) -> Result<bool, Failure> {
-    let (mut alone, mut laden) = (Vec::new(), Vec::new());
-    let mut read = 0;
+    let (mut alone, mut behind_one, mut behind_each) = (Vec::new(), Vec::new(), Vec::new());
+    let mut read = [0, 0];
+    let owed = OWED / stage.divisor;
     for round in 1..=ROUNDS {
-        alone.push(rate(stage, 0)?.0);
-        let (rate, bytes) = rate(stage, OWED / stage.divisor)?;
-        laden.push(rate);
-        read = read.max(bytes);
+        alone.push(rate(stage, 0, Breakers::One)?.0);
+        for (at, breakers) in [Breakers::One, Breakers::OneEach].into_iter().enumerate() {
+            let (rate, bytes) = rate(stage, owed, breakers)?;
+            match breakers {
+                Breakers::One => behind_one.push(rate),
+                Breakers::OneEach => behind_each.push(rate),
+            }
+            read[at] = bytes.max(read[at]);
+        }
+        let last = round - 1;
         out::problem(&format!(
-            "round {round}/{ROUNDS}  {:.0} events/s alone, {rate:.0} beside the dead",
-            alone[round - 1]
+            "round {round}/{ROUNDS}  {:.0} events/s alone, {:.0} beside one breaker, {:.0} beside 9,999",
+            alone[last], behind_one[last], behind_each[last]
         ));
     }
-    let ratios: Vec<f64> = laden
-        .iter()
-        .zip(&alone)
-        .map(|(laden, alone)| laden / alone)
-        .collect();
-    say(
-        "live lane alone (median)",
-        median(&alone).unwrap_or(0.0),
-        " events/s",
+    let say_rate = |what: &str, rates: &[f64]| {
+        say(what, median(rates).unwrap_or(0.0), " events/s");
+    };
+    let ratio = |rates: &[f64]| {
+        let ratios: Vec<f64> = rates
+            .iter()
+            .zip(&alone)
+            .map(|(at, alone)| at / alone)
+            .collect();
+        median(&ratios).unwrap_or(0.0)
+    };
+    say_rate("live lane alone (median)", &alone);
+    say_rate(
+        "live lane beside 9,999 behind one breaker (median)",
+        &behind_one,
     );
+    say_rate("live lane beside 9,999 breakers (median)", &behind_each);
     say(
-        "live lane beside 9,999 dead ones (median)",
-        median(&laden).unwrap_or(0.0),
-        " events/s",
-    );
-    say(
-        "read from disk while it was measured, at most",
-        read as f64 / 1e6,
+        "read from disk beside one breaker, at most",
+        read[0] as f64 / 1e6,
         " MB",
     );
+    say(
+        "read from disk beside 9,999, at most",
+        read[1] as f64 / 1e6,
+        " MB",
+    );
+    say("beside 9,999 breakers / alone", ratio(&behind_each), "");
     Ok(judge(
-        "beside / alone",
-        median(&ratios).unwrap_or(0.0),
+        "beside one breaker / alone",
+        ratio(&behind_one),
         "",
         0.9,
         true,
@@ -63,12 +87,15 @@ pub(super) fn tell(stage: &Stage) -> Result<bool, Failure> {
 }
 
 /// The live lane's events a second, with so many owed to the others; bytes read from disk.
-fn rate(stage: &Stage, owed: u64) -> Result<(f64, u64), Failure> {
+fn rate(stage: &Stage, owed: u64, breakers: Breakers) -> Result<(f64, u64), Failure> {
     let mut rig = Rig::new()?;
     let live = rig.open(Habit::Prompt)?;
     let dead = rig.open(Habit::Dead)?;
     let mut lanes = vec![(0, format!("http://{live}/"))];
-    lanes.extend((1..LANES).map(|lane| (lane, format!("http://{dead}/{lane}"))));
+    lanes.extend((1..LANES).map(|lane| match breakers {
+        Breakers::One => (lane, format!("http://{dead}/")),
+        Breakers::OneEach => (lane, format!("http://{dead}/{lane}")),
+    }));
     let node = stage.start("lanes", &lanes, "10Gi")?;
     if 0 < owed {
         node.connect(&mut rig, LANES, DATA_BYTES)?;
