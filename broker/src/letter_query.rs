@@ -8,7 +8,7 @@ use journal::{Offset, WallTime};
 use triggers::TriggerName;
 
 use crate::dead_letters::{Letter, Reason, Row, State};
-use crate::records::{Cause, Number};
+use crate::records::Number;
 
 /// Letters that one look reads from disk in search of those that are wanted. A longer search goes
 /// on from where it stopped.
@@ -21,8 +21,8 @@ pub struct Query {
     pub trigger: Option<TriggerName>,
     /// Only those of the trigger with this number.
     pub number: Option<Number>,
-    /// Only those that died of this.
-    pub cause: Option<Cause>,
+    /// Only those that are here for this.
+    pub reason: Option<Reason>,
     /// Only those in this state.
     pub state: Option<StateIs>,
     /// Only those whose last attempt was answered with this status.
@@ -34,7 +34,7 @@ pub struct Query {
     /// Only those that died then or later.
     pub died_from: Option<WallTime>,
     /// Only those that have this text in what an attempt came to: the start of the answer's body,
-    /// or why there was none.
+    /// or why there was none; in what a source rejected: why, or the value.
     pub contains: Option<String>,
 }
 
@@ -87,9 +87,7 @@ impl Query {
             .as_ref()
             .is_none_or(|name| row.trigger == *name)
             && self.number.is_none_or(|number| row.number == number)
-            && self
-                .cause
-                .is_none_or(|cause| row.reason == Reason::Dead(cause))
+            && self.reason.is_none_or(|reason| row.reason == reason)
             && self.state.is_none_or(state)
             && self.status.is_none_or(|status| row.status == Some(status))
             && self.died_before.is_none_or(|before| row.at < before)
@@ -103,15 +101,19 @@ impl Query {
 
     /// Whether a letter is wanted whose row is.
     pub fn wants(&self, letter: &Letter) -> bool {
-        let attempts = &letter.dead.attempts;
         let ty = |wanted: &TypeIs| {
             let event = letter.event.as_ref();
             event.is_ok_and(|envelope| wanted.is(envelope.event.as_ref().ty()))
         };
         let contains = |text: &String| {
-            attempts.iter().any(|attempt| {
-                attempt.text.contains(text.as_str()) || has(&attempt.body, text.as_bytes())
-            })
+            let rejected = letter.rejected().is_some_and(|rejected| {
+                rejected.why.contains(text.as_str()) || has(&rejected.value, text.as_bytes())
+            });
+            let mut attempts = letter.attempts().iter();
+            rejected
+                || attempts.any(|attempt| {
+                    attempt.text.contains(text.as_str()) || has(&attempt.body, text.as_bytes())
+                })
         };
         self.ty.as_ref().is_none_or(ty) && self.contains.as_ref().is_none_or(contains)
     }

@@ -18,7 +18,7 @@ use triggers::BrokerName;
 
 use crate::ad_hoc::{AdHoc, AdHocLane};
 use crate::again::OUTSTANDING_MAX;
-use crate::dead_letters::{DeadLetters, Letter, Row, State as LetterState};
+use crate::dead_letters::{DeadLetters, Letter, Reason, Row, State as LetterState};
 use crate::engine::Ended;
 use crate::jobs::{Job, State, Tracker};
 use crate::letter_query::{From, Query, StateIs};
@@ -237,14 +237,14 @@ impl Work {
         for letter in letters {
             match self.check(&letter) {
                 Ok(()) => good.push(letter),
-                Err(why) => self.job.refuse(letter.id.0, why),
+                Err(why) => self.job.refuse(letter.row.id.0, why),
             }
         }
         if good.is_empty() {
             return Ok(end);
         }
         if self.job.dry_run {
-            self.did(good.iter().map(|letter| letter.id));
+            self.did(good.iter().map(|letter| letter.row.id));
             return Ok(end);
         }
         let fates = match &self.what {
@@ -257,9 +257,9 @@ impl Work {
         self.let_keys_go(walk.lane, &good, &fates).await?;
         for (letter, fate) in good.iter().zip(&fates) {
             match fate {
-                Fate::Taken => self.did([letter.id]),
-                Fate::StillOwed => walk.again.push_back(letter.id),
-                Fate::NoLane => self.job.refuse(letter.id.0, no_trigger(letter)),
+                Fate::Taken => self.did([letter.row.id]),
+                Fate::StillOwed => walk.again.push_back(letter.row.id),
+                Fate::NoLane => self.job.refuse(letter.row.id.0, no_trigger(letter)),
                 // By another job, which says so. A letter's event never goes before the letter.
                 Fate::Handled | Fate::Gone => {}
             }
@@ -293,7 +293,7 @@ impl Work {
                 self.job
                     .note(|progress| progress.looked_at += page.read as u64);
                 let mut letters = page.letters;
-                letters.retain(|letter| letter.id < *end);
+                letters.retain(|letter| letter.row.id < *end);
                 *from = page.next.unwrap_or(*end);
                 return letters;
             }
@@ -315,11 +315,14 @@ impl Work {
         let What::Redrive { to, .. } = &self.what else {
             return Ok(());
         };
+        if letter.row.reason == Reason::Rejected {
+            return Err(NOTHING_TO_DELIVER.to_owned());
+        }
         if let Err(why) = &letter.event {
             return Err(format!("its event can't be read: {why}"));
         }
         match to {
-            None if !self.parts.registrar.is_trigger(letter.dead.number) => Err(no_trigger(letter)),
+            None if !self.parts.registrar.is_trigger(letter.row.number) => Err(no_trigger(letter)),
             _ => Ok(()),
         }
     }
@@ -330,10 +333,11 @@ impl Work {
             return Ok(lane);
         }
         let What::Redrive { to: Some(uri), .. } = &self.what else {
-            walk.lane = Some(letter.dead.number);
-            return Ok(letter.dead.number);
+            walk.lane = Some(letter.row.number);
+            return Ok(letter.row.number);
         };
-        let (namespace, name) = letter.dead.broker.split_once('/').unwrap_or_default();
+        let broker = letter.dead().map_or("", |dead| &*dead.broker);
+        let (namespace, name) = broker.split_once('/').unwrap_or_default();
         let broker = BrokerName::new(namespace, name);
         let number = match self.ad_hoc.get(&broker) {
             Some(lane) => lane.number,
@@ -359,8 +363,8 @@ impl Work {
         let tracker = tracker.or_insert_with(|| Tracker::part_of(&self.job.tracker));
         let since = self.parts.log.clock().wall();
         let offer = |letter: &Letter| Offer {
-            offset: letter.dead.offset,
-            letter: Some(letter.id),
+            offset: letter.row.event,
+            letter: Some(letter.row.id),
         };
         let (answer, fates) = oneshot::channel();
         let asked = OweAgain {
@@ -385,7 +389,7 @@ impl Work {
     async fn discard(&self, letters: &[Letter]) -> Result<Vec<Fate>, Ended> {
         let (answer, fates) = oneshot::channel();
         let asked = Discard {
-            letters: letters.iter().map(|letter| letter.id).collect(),
+            letters: letters.iter().map(|letter| letter.row.id).collect(),
             at: self.parts.log.clock().wall(),
             answer,
         };
@@ -407,7 +411,7 @@ impl Work {
             .iter()
             .zip(fates)
             .filter(|(_, fate)| **fate == Fate::Taken)
-            .map(|(letter, _)| (letter.dead.number, letter.dead.offset))
+            .map(|(letter, _)| (letter.row.number, letter.row.event))
             .filter(|(number, _)| discards || lane != Some(*number))
             .collect();
         if events.is_empty() {
@@ -457,10 +461,14 @@ fn may(row: Row) -> Result<Row, String> {
     }
 }
 
+/// Why what a source rejected can't be redriven.
+const NOTHING_TO_DELIVER: &str = "its source could make no event of it, so there is none to deliver: \
+     export it to see to it elsewhere, or discard it";
+
 fn no_trigger(letter: &Letter) -> String {
     format!(
-        "its trigger {}/{} was deleted; send it elsewhere with --to-uri URL",
-        letter.dead.namespace, letter.dead.name
+        "its trigger {} was deleted; send it elsewhere with --to-uri URL",
+        letter.row.trigger
     )
 }
 

@@ -13,12 +13,15 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use journal::{Journal, Offset};
 
+pub(crate) use self::row::REJECTED_NUMBER;
 pub use self::row::{Reason, Row, State};
 
 use crate::letter_query::{From, Page, Query, READ_MAX};
+use crate::records::attempt::Attempt;
 use crate::records::dead::Dead;
 use crate::records::envelope::Envelope;
-use crate::records::{DEAD, EVENT, Number};
+use crate::records::rejected::Rejected;
+use crate::records::{DEAD, EVENT, Number, REJECTED};
 use crate::store::{Store, StoreReader};
 use crate::view::Counts;
 
@@ -28,15 +31,45 @@ const ERROR_DATA_BYTES_MAX: usize = 768;
 /// A dead letter with all that is kept of it.
 #[derive(Debug, Clone)]
 pub struct Letter {
-    /// The Dead record's offset.
-    pub id: Offset,
-    /// What has become of it.
-    pub state: State,
-    /// The trigger, the cause, the attempts.
-    pub dead: Dead,
+    /// What the list says of it.
+    pub row: Row,
+    /// What is kept of how it came here.
+    pub content: Content,
     /// The event; why there is none, if it is damaged, gave way to the quota, or isn't kept any
-    /// more since the letter was redriven or discarded.
+    /// more since the letter was redriven or discarded; or if there never was one.
     pub event: Result<Envelope, String>,
+}
+
+/// What a letter is about.
+#[derive(Debug, Clone)]
+pub enum Content {
+    /// A delivery: the trigger, the cause, the attempts.
+    Dead(Box<Dead>),
+    /// What a source rejected; why it isn't there any more, for the reasons an event has.
+    Rejected(Result<Box<Rejected>, String>),
+}
+
+impl Letter {
+    /// Every attempt of the delivery; of what was rejected there were none.
+    pub fn attempts(&self) -> &[Attempt] {
+        self.dead().map_or(&[], |dead| &dead.attempts)
+    }
+
+    /// The delivery that died, if it is about one.
+    pub fn dead(&self) -> Option<&Dead> {
+        match &self.content {
+            Content::Dead(dead) => Some(dead),
+            Content::Rejected(_) => None,
+        }
+    }
+
+    /// What a source rejected, if it is about that and is still there.
+    pub fn rejected(&self) -> Option<&Rejected> {
+        match &self.content {
+            Content::Rejected(Ok(rejected)) => Some(rejected),
+            _ => None,
+        }
+    }
 }
 
 /// Reads dead letters. Cheap to clone.
@@ -151,21 +184,45 @@ impl DeadLetters {
 }
 
 fn read_letter(reader: &mut StoreReader, row: &Row) -> Result<Letter, String> {
-    let dead = read_dead(reader, row.id)?;
-    let event = if row.payload_discarded {
-        Err("its payload gave way to the storage quota".to_owned())
-    } else {
-        read_event(reader, dead.offset).map_err(|why| match row.state {
-            State::Kept => why,
-            _ => "it isn't kept any more, since the letter needs it no longer".to_owned(),
-        })
+    let lost = |why| match row.state {
+        _ if row.payload_discarded => "its payload gave way to the storage quota".to_owned(),
+        State::Kept => why,
+        _ => "it isn't kept any more, since the letter needs it no longer".to_owned(),
+    };
+    let (content, event) = match row.reason {
+        Reason::Dead(_) => {
+            let dead = read_dead(reader, row.id)?;
+            let event = match row.payload_discarded {
+                true => Err(String::new()),
+                false => read_event(reader, dead.offset),
+            };
+            (Content::Dead(Box::new(dead)), event.map_err(lost))
+        }
+        Reason::Rejected => {
+            let rejected = match row.payload_discarded {
+                true => Err(String::new()),
+                false => read_rejected(reader, row.id).map(Box::new),
+            };
+            let content = Content::Rejected(rejected.map_err(lost));
+            (content, Err(NEVER_AN_EVENT.to_owned()))
+        }
     };
     Ok(Letter {
-        id: row.id,
-        state: row.state,
-        dead,
+        row: row.clone(),
+        content,
         event,
     })
+}
+
+/// Why a rejected record has no event.
+const NEVER_AN_EVENT: &str = "its source could make no event of it";
+
+/// Reads the Rejected record at `offset`.
+fn read_rejected(reader: &mut StoreReader, offset: Offset) -> Result<Rejected, String> {
+    let stored = reader.get(offset).map_err(|error| error.to_string())?;
+    let stored = stored.filter(|stored| stored.kind == REJECTED);
+    let stored = stored.ok_or_else(|| format!("there is nothing rejected at {}", offset.0))?;
+    Rejected::read(&stored).map_err(|malformed| malformed.to_string())
 }
 
 /// Reads the Dead record at `offset`.

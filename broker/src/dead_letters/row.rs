@@ -9,6 +9,7 @@ use journal::{Offset, WallTime};
 use triggers::TriggerName;
 
 use crate::records::dead::Dead;
+use crate::records::rejected::Rejected;
 use crate::records::wire::{self, Short, Take};
 use crate::records::{Cause, Number, Outcome};
 
@@ -18,12 +19,15 @@ const FORWARDED: u8 = 4;
 const LET_GO: u8 = 8;
 const REJECTED_CODE: u8 = 255;
 
+/// Whose letters those are that no trigger has: what sources rejected.
+pub(crate) const REJECTED_NUMBER: Number = 0;
+
 /// Why a letter is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Reason {
     /// A delivery ended so.
     Dead(Cause),
-    /// A source's record couldn't be read as an event.
+    /// A source could make no event of what it got.
     Rejected,
 }
 
@@ -116,6 +120,24 @@ impl Row {
         }
     }
 
+    /// The row of the Rejected record at `id`, which is what an event is to other letters.
+    pub(crate) fn of_rejected(id: Offset, rejected: &Rejected) -> Self {
+        Self {
+            id,
+            event: id,
+            number: REJECTED_NUMBER,
+            trigger: TriggerName::new(&*rejected.namespace, &*rejected.name),
+            reason: Reason::Rejected,
+            at: rejected.at,
+            status: None,
+            forwarded: false,
+            state: State::Kept,
+            payload_discarded: false,
+            forwarding: false,
+            let_go: false,
+        }
+    }
+
     /// Whether it waits for somebody, and so is kept whole.
     pub fn is_kept(&self) -> bool {
         self.state == State::Kept && !self.let_go
@@ -124,6 +146,12 @@ impl Row {
     /// Whether its event is still needed.
     pub(crate) fn needs_event(&self) -> bool {
         self.forwarding || (self.is_kept() && !self.payload_discarded)
+    }
+
+    /// Whether its own record is still needed: of a delivery as long as the letter, of what was
+    /// rejected as long as its payload.
+    pub(crate) fn needs_record(&self) -> bool {
+        self.reason != Reason::Rejected || self.needs_event()
     }
 
     /// Whether nothing happened to it since it came.

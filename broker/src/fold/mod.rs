@@ -34,12 +34,14 @@ use crate::records::held::Held;
 use crate::records::intent::Intent;
 use crate::records::parked::Parked;
 use crate::records::redriven::{Action, Redriven};
+use crate::records::rejected::Rejected;
 use crate::records::replayed::Replayed;
 use crate::records::started::Started;
 use crate::records::trigger_set::Part;
 use crate::records::{
     self, DEAD, EVENT, FORWARD, HELD, INTENT, MARK, Malformed, Number, Outcome, PARKED, PAUSED,
-    REDRIVEN, REPLAYED, ROUTED, SETTLED, STARTED, TRIGGER_SET, paused, settled, trigger_set,
+    REDRIVEN, REJECTED, REPLAYED, ROUTED, SETTLED, STARTED, TRIGGER_SET, paused, settled,
+    trigger_set,
 };
 use crate::registry::{Registry, Unreadable};
 use crate::replay::ReplayBook;
@@ -206,8 +208,9 @@ impl Fold {
             suspicion: Suspicion::default(),
             base: journal.start(),
             touched: state.touched,
+            // Those that kept wasn't told of yet may have records there that nobody needs.
+            ended: state.touched_letters.clone(),
             touched_letters: state.touched_letters,
-            ended: RoaringTreemap::new(),
             sizes: state.sizes,
             unrouted: VecDeque::new(),
             view,
@@ -316,6 +319,7 @@ impl Fold {
             PARKED => self.take_parked(Parked::read(stored)?),
             HELD => self.take_held(Held::read(stored)?),
             DEAD => self.take_dead(stored.offset, &Dead::read(stored)?)?,
+            REJECTED => self.take_rejected(stored)?,
             TRIGGER_SET => self.take_part(stored.offset, trigger_set::read(stored)?)?,
             PAUSED => {
                 let (what, standing) = paused::read(stored)?;
@@ -323,7 +327,7 @@ impl Fold {
             }
             REPLAYED => self.take_replayed(&Replayed::read(stored)?),
             REDRIVEN => self.take_redriven(&Redriven::read(stored)?)?,
-            // Reserved kinds that nothing here reads, as any that a later version writes.
+            // As a later version may write.
             _ => return Err(unknown(stored)),
         }
         Ok(())
@@ -443,6 +447,11 @@ impl Fold {
         ended
     }
 
+    /// This one waits until kept says what has become of its letter.
+    pub(crate) fn ends_later(&mut self, offset: Offset) {
+        self.ended.insert(offset.0);
+    }
+
     /// What is owed of an offset, as kept says it while the view is folded anew.
     pub(crate) fn take_kept(&mut self, owed: OwedThen) {
         for to in owed.to {
@@ -460,8 +469,11 @@ impl Fold {
 
     /// A dead letter's record in kept, while the view is folded anew.
     pub(crate) fn take_kept_letter(&mut self, stored: &Stored) -> Result<(), OpenError> {
-        let dead = Dead::read(stored)?;
-        self.set_letter(stored.offset, Some(Row::of(stored.offset, &dead)))?;
+        let row = match stored.kind {
+            REJECTED => Row::of_rejected(stored.offset, &Rejected::read(stored)?),
+            _ => Row::of(stored.offset, &Dead::read(stored)?),
+        };
+        self.set_letter(stored.offset, Some(row))?;
         Ok(())
     }
 
@@ -587,6 +599,15 @@ impl Fold {
             self.owe(dead.number | FORWARD, at);
         }
         self.set_letter(at, Some(row))?;
+        Ok(())
+    }
+
+    /// A letter without a delivery: nobody is owed it, and no books have it.
+    fn take_rejected(&mut self, stored: &Stored) -> Result<(), OpenError> {
+        let row = Row::of_rejected(stored.offset, &Rejected::read(stored)?);
+        let bytes = RECORD_HEADER_BYTES + stored.body.len();
+        self.sizes.count(row.number, bytes);
+        self.set_letter(stored.offset, Some(row))?;
         Ok(())
     }
 

@@ -310,9 +310,15 @@ pub(crate) fn commit(
     ended.remove_range(fold.base.0..);
     for offset in view.without_letters(ended)? {
         let offset = journal::Offset(offset);
-        // A letter's own record stays as long as the letter.
-        if view.kept_at(What::Copy, offset)?.is_some() && view.letter(offset)?.is_none() {
-            kept.forget(What::Copy, offset)?;
+        if view.kept_at(What::Copy, offset)?.is_none() {
+            continue;
+        }
+        match view.letter(offset)? {
+            // A letter's own record stays as long as the letter.
+            Some(row) if row.needs_record() => {}
+            // A view that is made anew must find the letter, if not its record.
+            Some(_) if fold.touched_letters.contains(offset.0) => fold.ends_later(offset),
+            _ => kept.forget(What::Copy, offset)?,
         }
     }
     let state = State {

@@ -10,7 +10,7 @@ use roaring::RoaringTreemap;
 use super::{COMMIT_BYTES, Changed, commit};
 use crate::fold::{Fold, OpenError, READ_BYTES};
 use crate::kept::{Kept, records};
-use crate::records::EVENT;
+use crate::records::{EVENT, REJECTED};
 use crate::view::{Loaded, Place, View, ViewError, What};
 
 /// How far opening has come.
@@ -212,13 +212,13 @@ impl Opening<'_> {
     }
 }
 
-/// Forgets events in kept that nobody is owed and no letter needs: only a view knows since when.
+/// Forgets events, and what was rejected, in kept that nobody is owed and no letter needs: only a view knows since when.
 fn drop_unneeded(view: &View, fold: &Fold, kept: &mut Kept) -> Result<(), OpenError> {
     let mut events = RoaringTreemap::new();
     let mut next = kept.journal().start();
     while let Some(needed) = kept.needed_from(next)? {
         for (what, offset, stored) in needed.records {
-            if what == What::Copy && records::read_copy(&stored)?.kind == EVENT {
+            if what == What::Copy && matches!(records::read_copy(&stored)?.kind, EVENT | REJECTED) {
                 events.insert(offset.0);
             }
         }
@@ -227,6 +227,8 @@ fn drop_unneeded(view: &View, fold: &Fold, kept: &mut Kept) -> Result<(), OpenEr
     for (_, owed) in fold.owed.iter() {
         events -= owed;
     }
+    // Those wait until kept says what has become of them.
+    events -= &fold.touched_letters;
     for event in view.without_letters(events)? {
         kept.forget(What::Copy, Offset(event))?;
     }

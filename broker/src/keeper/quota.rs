@@ -7,6 +7,9 @@
 //! records and attempts stay, then its oldest deliveries, which end `dead{quota}`; `refuse` has its broker
 //! refuse events until it is under its share again. Only then are all publishers refused.
 //!
+//! What sources rejected is nobody's share and makes nobody's smaller: above a share of its own the payloads
+//! of the oldest give way.
+//!
 //! How much a trigger holds is counted in events of the mean size of those it gets: an event that two triggers
 //! hold counts for both.
 
@@ -20,6 +23,7 @@ use triggers::{BrokerName, OnQuota, TriggerName};
 
 use super::{Keeper, fault};
 use crate::Fault;
+use crate::dead_letters::REJECTED_NUMBER;
 use crate::fold::OpenError;
 use crate::records::redriven::{Action, Redriven};
 use crate::records::trigger_set::Kind;
@@ -126,7 +130,7 @@ impl Keeper {
             return Ok(());
         }
         let mut holdings = self.holdings();
-        let share = self.share(holdings.len());
+        let share = self.share(holders(holdings.iter().map(|held| held.number)));
         holdings.sort_by_key(|held| std::cmp::Reverse(held.bytes));
         let (lowered, _) = self.fold.registry.lowered();
         let mut refused = BTreeMap::new();
@@ -144,10 +148,12 @@ impl Keeper {
                 }
                 continue;
             }
+            // What sources rejected has no trigger, and gives way as those do that say nothing.
             if pressed && held.bytes > share {
                 let goal = (share as f64 * TAKES_AGAIN) as u64;
-                self.give_up_oldest(held, held.bytes - goal)?;
-                break;
+                if self.give_up_oldest(held, held.bytes - goal)? {
+                    break;
+                }
             }
         }
         if refused != self.quotas.refused {
@@ -160,12 +166,16 @@ impl Keeper {
         Ok(())
     }
 
-    /// Payloads of dead letters first, then deliveries.
-    fn give_up_oldest(&mut self, held: Holding, over: u64) -> Result<(), Fault> {
+    /// Payloads of dead letters first, then deliveries. What was rejected has no deliveries: `false` where
+    /// there is nothing to give up.
+    fn give_up_oldest(&mut self, held: Holding, over: u64) -> Result<bool, Fault> {
         let room = self.parts.log.journal().facts().segment_bytes * ROOM_SEGMENTS;
         let count = (over.min(room) / held.mean.max(1)).clamp(1, AT_ONCE_MAX);
         let letters = self.oldest_payloads(held.number, count as usize)?;
         let at = self.parts.log.clock().wall();
+        if letters.is_empty() && held.number == REJECTED_NUMBER {
+            return Ok(false);
+        }
         if letters.is_empty() {
             let number = held.number;
             // A router that is too busy to listen is asked again.
@@ -173,7 +183,7 @@ impl Keeper {
             if self.parts.router.try_send(asked).is_ok() {
                 self.counts.quota_deliveries += count;
             }
-            return Ok(());
+            return Ok(true);
         }
         for letter in letters {
             let action = Action::PayloadDiscarded;
@@ -187,15 +197,17 @@ impl Keeper {
                 .insert(held.number, Offset(letter.0 + 1));
         }
         // What was given up before frees room once it is in the view.
-        self.commit()
+        self.commit()?;
+        Ok(true)
     }
 
-    fn oldest_payloads(&self, number: Number, count: usize) -> Result<Vec<Offset>, Fault> {
+    fn oldest_payloads(&mut self, number: Number, count: usize) -> Result<Vec<Offset>, Fault> {
         let from = self.quotas.discarded_to.get(&number);
         let from = from.copied().unwrap_or_default();
-        let (mut found, mut looked_at) = (Vec::new(), 0);
+        let (mut found, mut looked_at, mut looked_to) = (Vec::new(), 0, from);
         let listed = self.view.letters_upwards(None, from, |row| {
             looked_at += 1;
+            looked_to = Offset(row.id.0 + 1);
             if row.number == number && row.is_kept() && !row.payload_discarded {
                 found.push(row.id);
             }
@@ -205,6 +217,10 @@ impl Keeper {
             }
         });
         listed.map_err(|error| fault(OpenError::View(error)))?;
+        if found.is_empty() {
+            // The next look goes on from here.
+            self.quotas.discarded_to.insert(number, looked_to);
+        }
         Ok(found)
     }
 
@@ -234,4 +250,9 @@ impl Keeper {
         let there = self.used_bytes().min(live + self.view.bytes());
         there as f64 / self.parts.bytes_max.max(1) as f64
     }
+}
+
+/// How many of these share the storage.
+pub(super) fn holders(numbers: impl Iterator<Item = Number>) -> usize {
+    numbers.filter(|number| *number != REJECTED_NUMBER).count()
 }

@@ -169,7 +169,8 @@ impl Keeper {
     ) -> Result<(), KeepError> {
         for copied in self.view.kept_in(What::Copy, range.clone())? {
             // Copied before a crash, and not needed any more since.
-            if !live.contains(copied.0) && self.view.letter(copied)?.is_none() {
+            let row = self.view.letter(copied)?;
+            if !live.contains(copied.0) && !row.is_some_and(|row| row.needs_record()) {
                 self.kept.forget(What::Copy, copied)?;
             }
         }
@@ -211,8 +212,8 @@ impl Keeper {
         live: &RoaringTreemap,
     ) -> Result<bool, crate::view::ViewError> {
         Ok(match stored.kind {
-            EVENT => live.contains(stored.offset.0),
-            DEAD | REJECTED => self.view.letter(stored.offset)?.is_some(),
+            EVENT | REJECTED => live.contains(stored.offset.0),
+            DEAD => self.view.letter(stored.offset)?.is_some(),
             // What all others say is in what is owed, in the letters, and in what stands.
             _ => false,
         })

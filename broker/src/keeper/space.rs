@@ -6,6 +6,7 @@ use journal::{Offset, WallTime};
 use triggers::{BrokerName, TriggerName};
 
 use super::Keeper;
+use super::quota::holders;
 use crate::dead_letters::Row;
 use crate::records::Number;
 use crate::view;
@@ -140,7 +141,7 @@ impl Keeper {
             records_kept: self.counts.records_kept,
             bytes_kept: self.counts.bytes_kept,
             letters_expired: self.counts.letters_expired,
-            share: self.share(held.len()),
+            share: self.share(holders(held.keys().copied())),
             held,
             held_ratio: self.held_ratio(),
             refused: self.quotas.refused.clone(),

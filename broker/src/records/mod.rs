@@ -13,6 +13,7 @@ pub mod intent;
 pub mod parked;
 pub mod paused;
 pub mod redriven;
+pub mod rejected;
 pub mod replayed;
 pub mod routed;
 pub mod settled;
@@ -41,7 +42,7 @@ pub const DEAD: u8 = 6;
 pub const REDRIVEN: u8 = 7;
 /// A change of the resources in force, or all of them at a segment's start.
 pub const TRIGGER_SET: u8 = 8;
-/// Reserved: a source's record that couldn't be read as an event.
+/// What a source got and could make no event of.
 pub const REJECTED: u8 = 9;
 /// The delivery that is about to be tried, while poison is suspected.
 pub const INTENT: u8 = 10;

@@ -13,6 +13,7 @@ use super::intent::Intent;
 use super::parked::Parked;
 use super::paused;
 use super::redriven::{Action, Redriven};
+use super::rejected::{self, Rejected};
 use super::replayed::{Replayed, Spec};
 use super::routed::{self, Routed};
 use super::settled::{self, Settled, Settlement};
@@ -269,6 +270,34 @@ proptest! {
     }
 
     #[test]
+    fn rejected(
+        broker_number: u32,
+        at: u64,
+        why in "\\PC{0,9}",
+        origin in "\\PC{0,9}",
+        headers: Vec<(String, Vec<u8>)>,
+        key: Vec<u8>,
+        left_out: u64,
+        value: Vec<u8>,
+    ) {
+        let headers = headers.into_iter().map(|(name, value)| (name, value.into())).collect();
+        let rejected = Rejected {
+            broker_number,
+            namespace: "shop".into(),
+            name: "orders".into(),
+            broker: "shop/default".into(),
+            at: WallTime(at),
+            why,
+            origin,
+            headers,
+            key: key.into(),
+            left_out,
+            value: value.into(),
+        };
+        prop_assert_eq!(Rejected::read(&stored(&rejected.record())), Ok(rejected));
+    }
+
+    #[test]
     fn arbitrary_bodies_are_malformed_and_nothing_worse(kind in 1u8..15, body: Vec<u8>) {
         let record =
             Stored { offset: Offset(1), kind, version: 1, tag: 0, body: Bytes::from(body) };
@@ -279,12 +308,42 @@ proptest! {
         drop(Held::read(&record));
         drop(Dead::read(&record));
         drop(Redriven::read(&record));
+        drop(Rejected::read(&record));
         drop(trigger_set::read(&record));
         drop(paused::read(&record));
         drop(Replayed::read(&record));
         drop(Intent::read(&record));
         drop(Started::read(&record));
     }
+}
+
+#[test]
+fn what_is_rejected_is_cut_where_it_is_too_long() {
+    let header = |name: &str, length| (name.to_owned(), Bytes::from(vec![b'h'; length]));
+    let rejected = Rejected {
+        broker_number: 1,
+        namespace: "shop".into(),
+        name: "orders".into(),
+        broker: "shop/default".into(),
+        at: WallTime(5),
+        why: "ä".repeat(rejected::TEXT_BYTES_MAX),
+        origin: "orders/0/17".into(),
+        headers: vec![
+            header("Content-Type", 9),
+            header("large", rejected::HEADER_BYTES_MAX),
+            header("small", 1),
+        ],
+        key: vec![b'k'; rejected::KEY_BYTES_MAX + 1].into(),
+        left_out: 0,
+        value: vec![b'v'; rejected::VALUE_BYTES_MAX + 7].into(),
+    };
+    let read = Rejected::read(&stored(&rejected.record())).unwrap();
+    assert_eq!(read.why, "ä".repeat(rejected::TEXT_BYTES_MAX / 2));
+    assert_eq!(read.headers, [header("Content-Type", 9)]);
+    assert_eq!(read.content_type(), Some("hhhhhhhhh"));
+    assert_eq!(read.key.len(), rejected::KEY_BYTES_MAX);
+    assert_eq!(read.value.len(), rejected::VALUE_BYTES_MAX);
+    assert_eq!(read.left_out, 7);
 }
 
 #[test]

@@ -50,13 +50,13 @@ fn shown(world: &World) -> String {
     let mut text = String::new();
     for row in letters.rows(&Query::default(), From::Oldest(Offset(0)), 1000) {
         let letter = letters.show(row.id).expect("a listed letter can be shown");
-        let event = letter.event.expect("its event is kept");
+        let event = letter.event.as_ref().expect("its event is kept");
         let event = event.event.as_ref();
         let payload = String::from_utf8_lossy(&event.data_bytes()).into_owned();
         let (trigger, reason) = (&row.trigger, row.reason.word());
         text += &format!("{trigger} {reason} {} {payload:?}\n", event.id());
-        for attempt in &letter.dead.attempts {
-            let after = attempt.started.since(letter.dead.attempts[0].started);
+        for attempt in letter.attempts() {
+            let after = attempt.started.since(letter.attempts()[0].started);
             let (status, body) = (attempt.status.unwrap_or(0), &attempt.body);
             text += &format!("  {}ms {status} {body:?}\n", after.as_millis());
         }

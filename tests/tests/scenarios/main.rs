@@ -27,6 +27,7 @@ mod policies;
 mod pushback;
 mod quota;
 mod redrive;
+mod rejected;
 mod replay;
 mod replay_rolled;
 mod replies;

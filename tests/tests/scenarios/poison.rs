@@ -79,9 +79,9 @@ async fn the_culprit_is_set_aside_and_the_others_are_delivered() {
         .dead_letters()
         .show(*log.letters.keys().next().unwrap())
         .unwrap();
-    let event = kept.event.unwrap();
+    let event = kept.event.as_ref().unwrap();
     assert_eq!(event.event.as_ref().id(), "o-3", "with its payload");
-    let said: Vec<&str> = kept.dead.attempts.iter().map(|one| &*one.text).collect();
+    let said: Vec<&str> = kept.attempts().iter().map(|one| &*one.text).collect();
     expect!["weft ended at least 3 times while this was in the air, the last time alone"]
         .assert_eq(&said.join("\n"));
 

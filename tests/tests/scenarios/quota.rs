@@ -77,7 +77,7 @@ async fn the_payloads_of_a_dead_functions_oldest_letters_give_way() {
             "the oldest first"
         );
         let oldest = letters.show(rows[0].id).expect("it is listed");
-        assert_eq!(oldest.dead.attempts.len(), 1, "its attempts stay");
+        assert_eq!(oldest.attempts().len(), 1, "its attempts stay");
         assert!(oldest.event.is_err());
         let newest = letters.show(rows[1999].id).expect("it is listed");
         assert_eq!(

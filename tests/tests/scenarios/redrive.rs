@@ -235,7 +235,9 @@ async fn filters_choose_and_what_cannot_be_redriven_is_told() {
         (
             "refused",
             Query {
-                cause: Some(broker::records::Cause::Refused),
+                reason: Some(broker::dead_letters::Reason::Dead(
+                    broker::records::Cause::Refused,
+                )),
                 ..Query::default()
             },
         ),

@@ -305,7 +305,7 @@ fn shown(world: &World) -> String {
     let mut text = String::new();
     for row in letters.rows(&Query::default(), newest, 100) {
         let letter = letters.show(row.id).expect("a listed letter can be shown");
-        let event = letter.event.expect("its event is kept");
+        let event = letter.event.as_ref().expect("its event is kept");
         let event = event.event.as_ref();
         let payload = String::from_utf8_lossy(&event.data_bytes()).into_owned();
         text += &format!(
@@ -314,7 +314,7 @@ fn shown(world: &World) -> String {
             row.reason.word(),
             event.id()
         );
-        for attempt in letter.dead.attempts {
+        for attempt in letter.attempts() {
             text += &format!(
                 "  {}ms {} {:?} {:?} {:?}\n",
                 attempt.started.0 - tests::clock::BEGINNING.0,

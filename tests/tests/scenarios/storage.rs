@@ -294,7 +294,7 @@ async fn a_dead_letter_keeps_its_event_and_not_its_segment() {
     let page = letters.page(&Query::default(), From::Oldest(Offset(0)), 9);
     let letter = page.letters.first().expect("the letter is listed");
     assert_eq!(letter.event.as_ref().unwrap().event.as_ref().id(), "dead");
-    assert_eq!(letter.dead.attempts.len(), 1);
+    assert_eq!(letter.attempts().len(), 1);
     world.settle().await;
 }
 

@@ -11,13 +11,14 @@ use broker::destination::Deferral;
 use broker::histogram::{BOUNDS_SECONDS, Histogram};
 use broker::records::attempt::{self, Attempt};
 use broker::records::envelope::Envelope;
+use broker::records::rejected::Rejected;
 use broker::report::{BreakerState, DestinationReport, PausedReport, TriggerReport};
 use event::{EventRef, Mode};
 use triggers::{BackoffPolicy, BlockedKey, Format, OnQuota, Replies, Terms};
 
 use crate::admin::views::{
-    AttemptView, BookView, DestinationView, EventHead, EventView, LetterView, PausedState, Payload,
-    StoredEvent, TermsView, TriggerView,
+    AttemptView, BookView, DestinationView, EventHead, EventView, HeaderView, LetterView,
+    PausedState, Payload, RejectedView, StoredEvent, TermsView, TriggerView,
 };
 use broker::time::rfc3339;
 
@@ -248,24 +249,24 @@ fn quantile(histogram: &Histogram, share: f64) -> Option<f64> {
 }
 
 pub(super) fn letter(letter: &Letter, now: WallTime) -> LetterView {
-    let dead = &letter.dead;
-    let last = dead.attempts.last();
+    let row = &letter.row;
+    let last = letter.attempts().last();
+    let last_error = last.map(|last| last.text.to_string());
+    let last_error = last_error.or_else(|| Some(letter.rejected()?.why.clone()));
     LetterView {
-        id: letter.id.0,
-        trigger: format!("{}/{}", dead.namespace, dead.name),
-        broker: dead.broker.clone(),
-        destination: dead.destination.clone(),
-        cause: dead.cause.word().into(),
-        at: rfc3339(dead.at),
-        attempts: attempt::count(&dead.attempts),
+        id: row.id.0,
+        trigger: row.trigger.to_string(),
+        broker: broker_of(letter).into(),
+        destination: destination_of(letter).into(),
+        cause: row.reason.word().into(),
+        at: rfc3339(row.at),
+        attempts: attempt::count(letter.attempts()),
         last_status: last.and_then(|attempt| attempt.status),
-        last_error: last
-            .filter(|last| !last.text.is_empty())
-            .map(|last| last.text.to_string()),
-        forwarded: dead.forwarded,
-        state: letter.state.word().into(),
-        state_since: letter.state.since().map(rfc3339),
-        age_seconds: now.since(dead.at).as_secs_f64(),
+        last_error: last_error.filter(|text| !text.is_empty()),
+        forwarded: row.forwarded,
+        state: row.state.word().into(),
+        state_since: row.state.since().map(rfc3339),
+        age_seconds: now.since(row.at).as_secs_f64(),
         event: letter.event.as_ref().ok().map(|envelope| {
             let event = envelope.event.as_ref();
             EventHead {
@@ -274,6 +275,36 @@ pub(super) fn letter(letter: &Letter, now: WallTime) -> LetterView {
                 ty: event.ty().into(),
             }
         }),
+    }
+}
+
+/// The broker of a letter; empty where it isn't known any more.
+pub(super) fn broker_of(letter: &Letter) -> &str {
+    let rejected = letter.rejected().map(|rejected| &*rejected.broker);
+    let dead = letter.dead().map(|dead| &*dead.broker);
+    dead.or(rejected).unwrap_or_default()
+}
+
+/// Where a letter was to go; empty of what was rejected.
+pub(super) fn destination_of(letter: &Letter) -> &str {
+    letter.dead().map_or("", |dead| &dead.destination)
+}
+
+/// What a source rejected.
+pub(super) fn rejected(rejected: &Rejected) -> RejectedView {
+    let headers = rejected.headers.iter();
+    let headers = headers.map(|(name, value)| HeaderView {
+        name: name.clone(),
+        value: payload(value),
+    });
+    RejectedView {
+        why: rejected.why.clone(),
+        origin: rejected.origin.clone(),
+        content_type: rejected.content_type().map(str::to_owned),
+        headers: headers.collect(),
+        key: payload(&rejected.key),
+        value: payload(&rejected.value),
+        left_out: rejected.left_out,
     }
 }
 

@@ -6,8 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use axum::Json;
 use axum::extract::{self, Path, State as Shared};
 use axum::http::StatusCode;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use broker::WallTime;
-use broker::dead_letters::Letter;
+use broker::dead_letters::{Content, Letter, Reason};
 use broker::jobs::{self, Job};
 use broker::letter_query::{From, Page, Query, StateIs, TypeIs};
 use broker::records::Cause;
@@ -22,9 +24,11 @@ use tokio::task::JoinSet;
 use triggers::{Destination, TriggerName};
 
 use crate::admin::State;
-use crate::admin::convert::{attempt, event_view, letter, stored};
+use crate::admin::convert::{
+    attempt, broker_of, destination_of, event_view, letter, rejected, stored,
+};
 use crate::admin::problem::Problem;
-use crate::admin::views::{AttemptView, LetterDetail, LetterView};
+use crate::admin::views::{AttemptView, LetterDetail, LetterView, Payload, RejectedView};
 use crate::span::Span;
 
 /// Dead letters in one answer, at most.
@@ -76,10 +80,13 @@ impl Filter {
             Err(why) => Err(refused(format!("{field}: {why}"))),
         };
         let reason = |word: &String| {
-            Cause::from_word(word).ok_or_else(|| {
+            if word == Reason::Rejected.word() {
+                return Ok(Reason::Rejected);
+            }
+            Cause::from_word(word).map(Reason::Dead).ok_or_else(|| {
                 let words = Cause::ALL.map(Cause::word).join(", ");
                 refused(format!(
-                    "reason: there is no \"{word}\", write one of {words}"
+                    "reason: there is no \"{word}\", write one of {words}, rejected"
                 ))
             })
         };
@@ -99,7 +106,7 @@ impl Filter {
         Ok(Query {
             trigger: self.trigger.as_deref().map(trigger_name),
             number: None,
-            cause: self.reason.as_ref().map(reason).transpose()?,
+            reason: self.reason.as_ref().map(reason).transpose()?,
             state,
             status: self.status,
             ty: self.ty.as_deref().map(TypeIs::parse),
@@ -178,6 +185,12 @@ pub(crate) struct Exported {
     /// Why the event is absent.
     #[serde(skip_serializing_if = "Option::is_none", rename = "eventLost")]
     pub(crate) event_lost: Option<String>,
+    /// What a source rejected, but for its value.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rejected: Option<RejectedView>,
+    /// Its value, as it came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) data_base64: Option<String>,
 }
 
 /// What letters to redrive or discard.
@@ -341,11 +354,12 @@ pub(crate) async fn export(
             if bytes >= EXPORT_BYTES_MAX {
                 return ExportView {
                     items,
-                    next: Some(found.id.0),
+                    next: Some(found.row.id.0),
                 };
             }
             let event = found.event.as_ref();
             bytes += event.map_or(0, |envelope| envelope.event.stored().len());
+            bytes += found.rejected().map_or(0, |rejected| rejected.value.len());
             items.push(exported(found));
         }
         let next = next.map(|next| next.0);
@@ -355,7 +369,7 @@ pub(crate) async fn export(
 }
 
 fn exported(found: &Letter) -> Exported {
-    let dead = &found.dead;
+    let row = &found.row;
     let event = found.event.as_ref().map_err(Clone::clone);
     let event = event.and_then(|envelope| {
         let json = encode(&envelope.event.as_ref(), Out::Json, &[], &[]).body;
@@ -367,17 +381,31 @@ fn exported(found: &Letter) -> Exported {
         Ok(event) => (Some(event), None),
         Err(why) => (None, Some(why)),
     };
+    let came = found.rejected();
     Exported {
-        id: found.id.0,
-        reason: dead.cause.word().into(),
-        state: found.state.word().into(),
-        trigger: format!("{}/{}", dead.namespace, dead.name),
-        broker: dead.broker.clone(),
-        destination: dead.destination.clone(),
-        at: rfc3339(dead.at),
-        attempts: numbered(&dead.attempts).map(attempt).collect(),
+        id: row.id.0,
+        reason: row.reason.word().into(),
+        state: row.state.word().into(),
+        trigger: row.trigger.to_string(),
+        broker: broker_of(found).into(),
+        destination: destination_of(found).into(),
+        at: rfc3339(row.at),
+        attempts: numbered(found.attempts()).map(attempt).collect(),
         event,
-        event_lost,
+        event_lost: event_lost.map(|why| lost(found, why)),
+        rejected: came.map(|came| RejectedView {
+            value: Payload::default(),
+            ..rejected(came)
+        }),
+        data_base64: came.map(|came| STANDARD.encode(&came.value)),
+    }
+}
+
+/// Why there is no event; of what was rejected, why that isn't there either.
+fn lost(found: &Letter, why: String) -> String {
+    match &found.content {
+        Content::Rejected(Err(gone)) => gone.clone(),
+        _ => why,
     }
 }
 
@@ -396,17 +424,18 @@ pub(crate) async fn show(
     };
     let (stored, event_lost) = match &found.event {
         Ok(envelope) => (Some(stored(envelope)), None),
-        Err(why) => (None, Some(why.clone())),
+        Err(why) => (None, Some(lost(&found, why.clone()))),
     };
-    let reply = found.dead.reply.clone();
+    let reply = found.dead().and_then(|dead| dead.reply.clone());
     let reply = reply.and_then(|bytes| Event::from_stored(bytes).ok());
-    let history = numbered(&found.dead.attempts);
+    let history = numbered(found.attempts());
     Ok(Json(LetterDetail {
         letter: letter(&found, state.admin.clock.wall()),
         stored,
         event_lost,
         history: history.map(attempt).collect(),
         reply: reply.map(|event| event_view(&event.as_ref())),
+        rejected: found.rejected().map(rejected),
     }))
 }
 

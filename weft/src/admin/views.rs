@@ -332,6 +332,34 @@ pub(crate) struct LetterDetail {
     /// The reply that couldn't be stored, where that is the cause.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) reply: Option<EventView>,
+    /// What a source rejected, where that is why it is here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) rejected: Option<RejectedView>,
+}
+
+/// What a source got and could make no event of.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RejectedView {
+    /// Why it is no event.
+    pub(crate) why: String,
+    /// Where it came from, in the source's terms.
+    pub(crate) origin: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) content_type: Option<String>,
+    /// What came beside the value.
+    pub(crate) headers: Vec<HeaderView>,
+    pub(crate) key: Payload,
+    pub(crate) value: Payload,
+    /// Bytes of the value that are left out at its end, as there were too many.
+    pub(crate) left_out: u64,
+}
+
+/// A header; a name may come more than once.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct HeaderView {
+    pub(crate) name: String,
+    pub(crate) value: Payload,
 }
 
 /// An event and where it lies.

@@ -44,7 +44,7 @@ pub(crate) struct FilterArgs {
     #[arg(short, long, value_name = "TRIGGER")]
     pub(crate) trigger: Option<String>,
     /// Only those that died of this: exhausted, refused, expired, loop, reply, poison, blocked,
-    /// transform, quota
+    /// transform, quota; or rejected by a source, which could make no event of it
     #[arg(long, value_name = "REASON")]
     pub(crate) reason: Option<String>,
     /// Only those whose last attempt was answered with this status
@@ -59,7 +59,8 @@ pub(crate) struct FilterArgs {
     /// Only those that died no longer ago: 1h, PT1H
     #[arg(long, value_name = "TIME")]
     pub(crate) newer_than: Option<Span>,
-    /// Only those with this text in what an attempt came to: an answer's body, or why there was none
+    /// Only those with this text in what an attempt came to: an answer's body, or why there was none;
+    /// or in what a source rejected
     #[arg(long, value_name = "TEXT")]
     pub(crate) contains: Option<String>,
 }

@@ -8,6 +8,7 @@ use broker::records::held::Held;
 use broker::records::intent::Intent;
 use broker::records::parked::Parked;
 use broker::records::redriven::{Action, Redriven};
+use broker::records::rejected::Rejected;
 use broker::records::started::{Before, Started, Which};
 use broker::records::trigger_set::{self, Op};
 use broker::records::{
@@ -342,6 +343,20 @@ fn body(stored: &Stored) -> Result<Value, Malformed> {
                 "trigger": number,
                 "offset": offset,
                 "at": rfc3339(redriven.at),
+            })
+        }
+        REJECTED => {
+            let rejected = Rejected::read(stored)?;
+            json!({
+                "source": format!("{}/{}", rejected.namespace, rejected.name),
+                "broker": rejected.broker,
+                "at": rfc3339(rejected.at),
+                "why": rejected.why,
+                "origin": rejected.origin,
+                "contentType": rejected.content_type(),
+                "key": payload(&rejected.key),
+                "value": payload(&rejected.value),
+                "leftOut": rejected.left_out,
             })
         }
         TRIGGER_SET => {

@@ -11,6 +11,8 @@ use crate::out;
 use crate::table::Align::{Left, Right};
 use crate::table::{Table, count, many, span};
 
+/// The reason of what a source could make no event of.
+pub(super) const REJECTED: &str = "rejected";
 /// How wide a terminal is taken to be.
 const COLUMNS: usize = 80;
 /// How many characters of a trigger's name are shown.
@@ -52,6 +54,7 @@ fn letters(letters: &[LetterView]) -> String {
     for letter in letters {
         let ty = match &letter.event {
             Some(event) => end_of(&event.ty, rest.max(TYPE_CHARS_MIN)),
+            None if letter.cause == REJECTED => "no event".into(),
             None => "unreadable".into(),
         };
         table.row([
@@ -71,6 +74,7 @@ fn letters(letters: &[LetterView]) -> String {
 fn last(letter: &LetterView) -> String {
     match (letter.last_status, &letter.last_error) {
         (Some(status), _) => status.to_string(),
+        (None, _) if letter.cause == REJECTED => "-".into(),
         (None, Some(_)) => "no answer".into(),
         (None, None) if letter.attempts > 0 => "timed out".into(),
         (None, None) => "-".into(),

@@ -10,6 +10,8 @@ use crate::commands::get::fields;
 use crate::exit::{Exit, Failure};
 use crate::{json, out};
 
+use super::list::REJECTED;
+
 /// How many lines of data or of an answer are printed.
 const LINES_MAX: usize = 200;
 /// How many bytes of data that isn't text are printed.
@@ -28,6 +30,10 @@ pub(super) fn run(args: &ShowArgs) -> Result<(), Failure> {
 
 /// Prints the event's data alone.
 fn payload(letter: &LetterDetail) -> Result<(), Failure> {
+    if let Some(rejected) = &letter.rejected {
+        out::bytes(&bytes(&rejected.value)?);
+        return Ok(());
+    }
     let Some(stored) = &letter.stored else {
         let why = letter.event_lost.as_deref().unwrap_or("it is gone");
         return Err(Failure::new(
@@ -48,6 +54,9 @@ fn bytes(payload: &Payload) -> Result<Vec<u8>, Failure> {
 }
 
 fn show(detail: &LetterDetail) -> String {
+    if detail.letter.cause == REJECTED {
+        return rejected(detail);
+    }
     let letter = &detail.letter;
     let mut rows = vec![
         ("Dead letter", letter.id.to_string()),
@@ -103,6 +112,63 @@ fn show(detail: &LetterDetail) -> String {
     text
 }
 
+/// What a source could make no event of: no trigger, no attempts, the bytes as they came.
+fn rejected(detail: &LetterDetail) -> String {
+    let letter = &detail.letter;
+    let mut rows = vec![
+        ("Dead letter", letter.id.to_string()),
+        ("Reason", cause(&letter.cause)),
+        ("Came", letter.at.clone()),
+        ("Source", letter.trigger.clone()),
+    ];
+    if let Some(since) = &letter.state_since {
+        rows.push(("State", format!("{} {since}", letter.state)));
+    }
+    let Some(came) = &detail.rejected else {
+        let why = detail.event_lost.as_deref().unwrap_or("it is gone");
+        return format!("{}\nWhat came can't be shown: {why}\n", fields(&rows, ""));
+    };
+    rows.push(("Broker", letter.broker.clone()));
+    rows.push(("Origin", came.origin.clone()));
+    rows.push(("Why", came.why.clone()));
+    let mut text = fields(&rows, "");
+    text.push_str("\nWhat came\n");
+    let mut beside: Vec<(&str, String)> = Vec::new();
+    for header in &came.headers {
+        beside.push((&header.name, flat(&header.value)));
+    }
+    let key = flat(&came.key);
+    if !key.is_empty() {
+        beside.push(("key", key));
+    }
+    text.push_str(&fields(&beside, "  "));
+    match bytes(&came.value) {
+        Ok(value) if !value.is_empty() => {
+            text.push_str(&format!("  {} bytes\n", value.len()));
+            text.push_str(&readable(&value, "    "));
+            text.push('\n');
+        }
+        _ => text.push_str("  no bytes\n"),
+    }
+    if came.left_out > 0 {
+        let left_out = crate::table::count(came.left_out);
+        text.push_str(&format!("  {left_out} more bytes, not kept\n"));
+    }
+    if letter.state == "kept" {
+        text.push_str(&format!(
+            "\nIt can't be redriven; once seen to: weft dead-letters discard {}\n",
+            letter.id
+        ));
+    }
+    text
+}
+
+/// A short value on one line.
+fn flat(value: &Payload) -> String {
+    let bytes = bytes(value).unwrap_or_default();
+    readable(&bytes, "").replace('\n', " ")
+}
+
 /// What a cause means.
 fn cause(word: &str) -> String {
     let meaning = match word {
@@ -114,6 +180,7 @@ fn cause(word: &str) -> String {
         "poison" => "the process ended twice while handling it",
         "blocked" => "an earlier event of its key is in the dead letters",
         "transform" => "a transform failed on it",
+        "rejected" => "its source could make no event of it",
         "quota" => "its payload gave way to the storage quota",
         _ => return word.to_owned(),
     };
@@ -190,7 +257,7 @@ mod tests {
     use expect_test::expect;
 
     use super::*;
-    use crate::admin::views::{EventHead, LetterView, StoredEvent};
+    use crate::admin::views::{EventHead, HeaderView, LetterView, RejectedView, StoredEvent};
 
     fn letter() -> LetterView {
         LetterView {
@@ -257,6 +324,7 @@ mod tests {
                 attempt(5_002, 0, "connection refused by 127.0.0.1:8081", ""),
             ],
             reply: None,
+            rejected: None,
         };
         expect![[r#"
             Dead letter  1042
@@ -282,6 +350,72 @@ mod tests {
               5002  2026-01-01T00:00:01.000Z      12 ms  unreachable  connection refused by 127.0.0.1:8081
 
             Once what was wrong is mended: weft dead-letters redrive 1042
+        "#]].assert_eq(&show(&detail));
+    }
+
+    #[test]
+    fn what_was_rejected_shows_the_bytes_that_came() {
+        let text = |text: &str| Payload {
+            text: Some(text.into()),
+            base64: None,
+        };
+        let mut detail = LetterDetail {
+            letter: LetterView {
+                trigger: "shop/kafka".into(),
+                destination: String::new(),
+                cause: REJECTED.into(),
+                attempts: 0,
+                forwarded: false,
+                event: None,
+                ..letter()
+            },
+            stored: None,
+            event_lost: Some("its source could make no event of it".into()),
+            history: Vec::new(),
+            reply: None,
+            rejected: Some(RejectedView {
+                why: "it is cut short".into(),
+                origin: "orders/0/18".into(),
+                content_type: Some("application/json".into()),
+                headers: vec![HeaderView {
+                    name: "content-type".into(),
+                    value: text("application/json"),
+                }],
+                key: text("k-1"),
+                value: Payload {
+                    text: None,
+                    base64: Some("AP8H".into()),
+                },
+                left_out: 1_000,
+            }),
+        };
+        expect![[r#"
+            Dead letter  1042
+            Reason       rejected: its source could make no event of it
+            Came         2026-01-01T00:00:09.000Z
+            Source       shop/kafka
+            Broker       shop/default
+            Origin       orders/0/18
+            Why          it is cut short
+
+            What came
+              content-type  application/json
+              key           k-1
+              3 bytes
+                00 ff 07
+              1,000 more bytes, not kept
+
+            It can't be redriven; once seen to: weft dead-letters discard 1042
+        "#]].assert_eq(&show(&detail));
+        detail.rejected = None;
+        detail.event_lost = Some("its payload gave way to the storage quota".into());
+        expect![[r#"
+            Dead letter  1042
+            Reason       rejected: its source could make no event of it
+            Came         2026-01-01T00:00:09.000Z
+            Source       shop/kafka
+
+            What came can't be shown: its payload gave way to the storage quota
         "#]].assert_eq(&show(&detail));
     }
 
