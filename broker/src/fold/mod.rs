@@ -208,9 +208,8 @@ impl Fold {
             suspicion: Suspicion::default(),
             base: journal.start(),
             touched: state.touched,
-            // Those that kept wasn't told of yet may have records there that nobody needs.
-            ended: state.touched_letters.clone(),
             touched_letters: state.touched_letters,
+            ended: RoaringTreemap::new(),
             sizes: state.sizes,
             unrouted: VecDeque::new(),
             view,
@@ -445,11 +444,6 @@ impl Fold {
             }
         }
         ended
-    }
-
-    /// This one waits until kept says what has become of its letter.
-    pub(crate) fn ends_later(&mut self, offset: Offset) {
-        self.ended.insert(offset.0);
     }
 
     /// What is owed of an offset, as kept says it while the view is folded anew.

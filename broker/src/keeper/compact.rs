@@ -55,6 +55,7 @@ impl Keeper {
 
     async fn compact_segment(&mut self, segment: &SegmentFacts) -> Result<(), KeepError> {
         self.commit_to_keep()?;
+        self.keep_rows_without_records().await?;
         let mut next = segment.first;
         while next < segment.end
             && let Some(needed) = self.kept.needed_from(next).map_err(unreadable)?
@@ -105,6 +106,32 @@ impl Keeper {
         self.commit_to_keep()?;
         self.kept.journal().reclaim(Offset(segment.end.0));
         self.kept.look_at_segments();
+        Ok(())
+    }
+}
+
+impl Keeper {
+    /// A letter whose own record nobody needs any more is found by a view that is made anew only where
+    /// kept says that it is there: before the record goes with its segment.
+    async fn keep_rows_without_records(&mut self) -> Result<(), KeepError> {
+        let mut rows = Vec::new();
+        for id in &self.fold.touched_letters {
+            if let Some(row) = self.view.letter(Offset(id))?
+                && !row.needs_record()
+            {
+                rows.push(ToKeep {
+                    what: What::Letter,
+                    offset: row.id,
+                    is_there: true,
+                    record: records::letter(row.id, Some(&row)),
+                });
+            }
+        }
+        let written: Vec<u64> = rows.iter().map(|row| row.offset.0).collect();
+        self.kept.put(rows).await?;
+        for id in written {
+            self.fold.touched_letters.remove(id);
+        }
         Ok(())
     }
 }

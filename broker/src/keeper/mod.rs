@@ -316,8 +316,6 @@ pub(crate) fn commit(
         match view.letter(offset)? {
             // A letter's own record stays as long as the letter.
             Some(row) if row.needs_record() => {}
-            // A view that is made anew must find the letter, if not its record.
-            Some(_) if fold.touched_letters.contains(offset.0) => fold.ends_later(offset),
             _ => kept.forget(What::Copy, offset)?,
         }
     }

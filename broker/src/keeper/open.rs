@@ -227,8 +227,6 @@ fn drop_unneeded(view: &View, fold: &Fold, kept: &mut Kept) -> Result<(), OpenEr
     for (_, owed) in fold.owed.iter() {
         events -= owed;
     }
-    // Those wait until kept says what has become of them.
-    events -= &fold.touched_letters;
     for event in view.without_letters(events)? {
         kept.forget(What::Copy, Offset(event))?;
     }

@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use broker::dead_letters::{Reason, State};
+use broker::dead_letters::{Content, Reason, State};
 use broker::letter_query::{From, Query, StateIs};
 use broker::records::Cause;
 use broker::records::rejected::Rejected;
@@ -14,6 +14,7 @@ use bytes::Bytes;
 use expect_test::expect;
 use journal::model_disk::CrashRule;
 use journal::{Disk, Group, Offset, WallTime};
+use tests::world::Builder;
 use tests::{World, always, order_placed, terms, ty};
 
 const MS: Duration = Duration::from_millis(1);
@@ -45,13 +46,23 @@ async fn reject(world: &World, origin: &str, why: &str, value: &[u8]) {
         value: value.to_vec().into(),
     };
     let journal = world.engine().journal().clone();
-    let stored = journal.append(Group::one(rejected.record()));
-    world.run(stored).await.expect("it is stored");
+    // Where there is no room it waits, as any source must.
+    for _ in 0..10 {
+        let stored = journal.append(Group::one(rejected.record()));
+        if world.run(stored).await.is_ok() {
+            return;
+        }
+        world.advance(Duration::from_secs(1)).await;
+    }
+    panic!("{origin}: there is no room");
 }
 
 async fn two_rejected_and_one_dead() -> World {
-    let world = World::new()
-        .journal(small)
+    two_and_one(World::new().journal(small)).await
+}
+
+async fn two_and_one(builder: Builder) -> World {
+    let world = builder
         .retention_dead_letters(Duration::from_secs(3600))
         .trigger("billing", ty("order.placed"), terms())
         .trigger("audit", ty("history"), terms())
@@ -72,7 +83,10 @@ async fn roll(world: &World, times: usize) {
     let publish = async {
         for n in 0..events {
             let event = event::Event::build(&format!("h-{n}"), "/shop", "history");
-            let event = event.data(vec![b'x'; 8 << 10]).finish().unwrap();
+            let event = event
+                .data(vec![b'x'; 8 << 10])
+                .finish()
+                .expect("it is valid");
             let taken = publisher.publish("default", vec![event]).await;
             taken.expect("history makes room for history");
             tokio::time::sleep(16 * MS).await;
@@ -244,4 +258,51 @@ async fn what_was_rejected_cannot_be_redriven_and_can_be_discarded() {
     // Their retention counts from when they came.
     world.advance(Duration::from_secs(2 * 3600)).await;
     assert_eq!(world.engine().dead_letters().count_by_state(), [0, 0, 0]);
+}
+
+/// More was rejected than there is room for: the oldest give way, and say so; events are taken and delivered.
+#[tokio::test(start_paused = true)]
+async fn what_was_rejected_gives_way_to_the_quota() {
+    let larger = |options: &mut journal::Options| {
+        options.segment_bytes = 256 << 10;
+        options.group_bytes_max = 64 << 10;
+        options.queue_bytes_max = 256 << 10;
+        options.note_bytes_max = 256 << 10;
+        options.reserve_bytes = 512 << 10;
+        options.bytes_max = 12 << 20;
+    };
+    let builder = World::new().journal(larger).storage(12 << 20);
+    let mut world = two_and_one(builder).await;
+    // Twice what there is.
+    for n in 0..1500 {
+        let origin = format!("orders/0/{n}");
+        reject(&world, &origin, "no", &[b'x'; 16 << 10]).await;
+        world.advance(120 * MS).await;
+    }
+    world.until_settled().await;
+    let check = |world: &World| {
+        let letters = world.engine().dead_letters();
+        let query = Query {
+            reason: Some(Reason::Rejected),
+            ..Query::default()
+        };
+        let rows = letters.rows(&query, From::Oldest(Offset(0)), 2000);
+        assert_eq!(rows.len(), 1502, "every letter is there");
+        let gone = rows.iter().take_while(|row| row.payload_discarded).count();
+        assert!((700..1450).contains(&gone), "{gone}");
+        let oldest = letters.show(rows[0].id).expect("it is listed");
+        let Content::Rejected(Err(why)) = oldest.content else {
+            panic!("its payload is gone");
+        };
+        assert_eq!(why, "its payload gave way to the storage quota");
+        let newest = letters.show(rows[1501].id).expect("it is listed");
+        assert!(newest.rejected().is_some(), "the newest are kept");
+    };
+    check(&world);
+    world.restart().await;
+    check(&world);
+    world.lose_power(CrashRule::Everything, 1);
+    world.disk().remove(VIEW_FILE).expect("there is a view");
+    world.start_again().await;
+    check(&world);
 }

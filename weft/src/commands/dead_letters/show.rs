@@ -406,7 +406,8 @@ mod tests {
               1,000 more bytes, not kept
 
             It can't be redriven; once seen to: weft dead-letters discard 1042
-        "#]].assert_eq(&show(&detail));
+        "#]]
+        .assert_eq(&show(&detail));
         detail.rejected = None;
         detail.event_lost = Some("its payload gave way to the storage quota".into());
         expect![[r#"
@@ -416,7 +417,8 @@ mod tests {
             Source       shop/kafka
 
             What came can't be shown: its payload gave way to the storage quota
-        "#]].assert_eq(&show(&detail));
+        "#]]
+        .assert_eq(&show(&detail));
     }
 
     #[test]
