@@ -193,7 +193,7 @@ async fn what_was_rejected_is_listed_shown_and_found() {
     world.start_again().await;
     assert!(world.view_anew);
     assert_eq!(shown(&world, &Query::default()), all, "without the view");
-    world.until_settled().await;
+    world.settle().await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -258,6 +258,7 @@ async fn what_was_rejected_cannot_be_redriven_and_can_be_discarded() {
     // Their retention counts from when they came.
     world.advance(Duration::from_secs(2 * 3600)).await;
     assert_eq!(world.engine().dead_letters().count_by_state(), [0, 0, 0]);
+    world.settle().await;
 }
 
 /// More was rejected than there is room for: the oldest give way, and say so; events are taken and delivered.
@@ -305,4 +306,5 @@ async fn what_was_rejected_gives_way_to_the_quota() {
     world.disk().remove(VIEW_FILE).expect("there is a view");
     world.start_again().await;
     check(&world);
+    world.settle().await;
 }
