@@ -159,6 +159,7 @@ async fn what_is_owed_outlives_its_segment() {
     let report = world.report().await;
     assert_eq!(report.books.owed, 0);
     assert_eq!(report.space.kept_live_bytes, 0, "nobody needs it any more");
+    world.settle().await;
 }
 
 fn with_old_debts(seed: u64) -> Builder {
@@ -233,8 +234,10 @@ async fn no_moment_of_reclaiming_loses_what_is_owed_or_dead() {
                 .until("nothing owed", |report| report.books.owed == 0)
                 .await;
             assert!(taken() >= before + 12);
+            again.settle().await;
             again.sink("down", always(503));
         }
+        world.settle().await;
     }
 }
 
