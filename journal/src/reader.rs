@@ -69,7 +69,13 @@ impl Source {
         if !fresh.records.is_empty() {
             return Ok(fresh);
         }
-        self.read_disk(from, bytes_max, crate::scan::CHUNK_BYTES)
+        let mut reading = self.read_disk(from, bytes_max, crate::scan::CHUNK_BYTES)?;
+        // A frame is in its segment a moment before all are told that it is durable.
+        let shown = |stored: &Stored| stored.offset.0 < durable;
+        let shown = reading.records.partition_point(shown);
+        reading.records.truncate(shown);
+        reading.next.0 = reading.next.0.min(durable);
+        Ok(reading)
     }
 
     fn check_start(&self, asked: u64) -> Result<(), ReadError> {

@@ -12,6 +12,8 @@ mod open;
 mod quota;
 mod reclaim;
 mod space;
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 use std::time::Duration;

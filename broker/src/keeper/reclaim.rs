@@ -55,7 +55,11 @@ impl Keeper {
                 drop(self.parts.router.try_send(ToRouter::NoteRouted));
                 return Ok(());
             }
-            match self.reclaim_segment(&segment).await {
+            let replayed = self.parts.fence.close(segment.end);
+            // What replays owed until then has ended in records that are durable by now, or the
+            // router wouldn't know: folded, they say what of it is a letter.
+            self.follow_to_end()?;
+            match self.reclaim_segment(&segment, &replayed).await {
                 Ok(()) => self.quotas.nowhere_to_keep = false,
                 Err(KeepError::NoSpace) => {
                     self.quotas.nowhere_to_keep = true;
@@ -128,11 +132,15 @@ impl Keeper {
         Ok(live)
     }
 
-    async fn reclaim_segment(&mut self, segment: &SegmentFacts) -> Result<(), KeepError> {
+    /// `replayed`: what of it replays owe, as the fence said when it was closed.
+    async fn reclaim_segment(
+        &mut self,
+        segment: &SegmentFacts,
+        replayed: &RoaringTreemap,
+    ) -> Result<(), KeepError> {
         // So that the view's file has all letters and places.
         self.commit_to_keep()?;
         let range = segment.first..segment.end;
-        let replayed = self.parts.fence.close(range.end);
         let mut live = self.live_in(range.clone())?;
         live.extend(replayed.iter().filter(|offset| range.start.0 <= *offset));
         self.copy_records(range.clone(), &live).await?;
