@@ -149,13 +149,6 @@ impl Books {
         }
     }
 
-    /// A trigger no longer has a dead letter sink: what was owed to it is cancelled.
-    pub(crate) fn close_forward(&mut self, number: Number) {
-        if let Some(book) = self.open.get_mut(&number) {
-            book.cancelled += std::mem::take(&mut book.owed);
-        }
-    }
-
     /// One trigger's, or one forwarding lane's.
     pub fn of(&self, number: Number) -> Book {
         self.open.get(&number).copied().unwrap_or_default()

@@ -239,6 +239,7 @@ impl Router {
         let mut caught_up = self.folded_to <= self.next;
         if caught_up {
             self.let_laneless_go();
+            self.cancel_unforwarded().await?;
         }
         let mut durable = self.log.journal().durable();
         let mut tick = tokio::time::interval(TICK);
@@ -253,6 +254,7 @@ impl Router {
                 caught_up = true;
                 self.take_over(HashSet::new()).await?;
                 self.let_laneless_go();
+                self.cancel_unforwarded().await?;
             }
             self.say_reached();
             let behind = self.next < end;
@@ -324,7 +326,7 @@ impl Router {
                     self.take_part(stored).await?;
                 }
                 SETTLED if live => self.settle(stored)?,
-                DEAD if live => self.bury(stored)?,
+                DEAD if live => self.bury(stored).await?,
                 PARKED if live && self.careful.is_on() => {
                     let parked = Parked::read(stored).map_err(Fault::Malformed)?;
                     self.careful.landed((parked.number, parked.offset));
@@ -442,18 +444,21 @@ impl Router {
     }
 
     /// A dead letter is durable: it is owed to its sink.
-    fn bury(&mut self, stored: &Stored) -> Result<(), Fault> {
+    async fn bury(&mut self, stored: &Stored) -> Result<(), Fault> {
         let dead = Dead::read(stored).map_err(Fault::Malformed)?;
         let outcome = crate::records::Outcome::Dead(dead.cause);
         self.books.ended(dead.number, outcome);
         self.again.end(dead.number, dead.offset, outcome);
         self.careful.landed((dead.number, dead.offset));
         let number = dead.number | FORWARD;
-        if dead.forwarded
-            && let Some(placed) = self.lanes.get(&number)
-        {
-            self.books.matched(number);
-            self.outgoing[placed.worker].push((number, stored.offset));
+        if !dead.forwarded || !self.lanes.contains_key(&dead.number) {
+            return Ok(());
+        }
+        self.books.matched(number);
+        match self.lanes.get(&number) {
+            Some(placed) => self.outgoing[placed.worker].push((number, stored.offset)),
+            // The sink went in the moment in which this was written.
+            None => self.cancel_forwards(number, &[stored.offset]).await?,
         }
         Ok(())
     }

@@ -95,7 +95,7 @@ pub struct Row {
     /// Whether the event gave way to the quota: the record and its attempts are still there.
     pub payload_discarded: bool,
     /// Whether its dead letter sink is still owed it.
-    pub(crate) forwarding: bool,
+    pub forwarding: bool,
     /// Whether it expired while its dead letter sink was still owed it. Not listed any more.
     pub(crate) let_go: bool,
 }

@@ -472,7 +472,7 @@ impl Fold {
     }
 
     /// Ends what is owed to numbers that are no more: kept doesn't say which those are.
-    pub(crate) fn drop_unknown(&mut self) {
+    pub(crate) fn drop_unknown(&mut self) -> Result<(), ViewError> {
         let known = |number: Number| self.registry.get(number & !FORWARD).is_some();
         let unknown: Vec<Number> = self
             .owed
@@ -481,12 +481,13 @@ impl Fold {
             .filter(|number| !known(*number))
             .collect();
         for number in unknown {
-            self.remove(number & !FORWARD);
+            self.remove(number & !FORWARD)?;
         }
+        Ok(())
     }
 
-    /// A trigger is no more: what it was owed is cancelled.
-    fn remove(&mut self, number: Number) {
+    /// A trigger is no more: what it was owed is cancelled, and what its sink was.
+    fn remove(&mut self, number: Number) -> Result<(), ViewError> {
         self.books.close(number);
         self.sizes.forget(number);
         self.pauses.forget(number);
@@ -495,11 +496,17 @@ impl Fold {
         for number in [number, number | FORWARD] {
             self.suspicion.forget(number);
             if let Some(owed) = self.owed.remove(number) {
+                if number & FORWARD != 0 {
+                    for letter in &owed {
+                        self.end_forwarding(Offset(letter))?;
+                    }
+                }
                 self.ended |= owed;
             }
             self.parked.remove(number);
             self.again.retain(|(whose, _), _| *whose != number);
         }
+        Ok(())
     }
 
     /// Puts changes in force that stand where routing has been.
@@ -670,7 +677,7 @@ impl Fold {
     fn take_part(&mut self, at: Offset, part: Part) -> Result<(), OpenError> {
         self.parts_ahead.push_back((at, part.clone()));
         for number in self.registry.take(part)?.unwrap_or_default() {
-            self.remove(number);
+            self.remove(number)?;
         }
         Ok(())
     }

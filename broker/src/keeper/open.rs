@@ -191,7 +191,7 @@ impl Opening<'_> {
         // What a crash cut off stays so: the change was never whole.
         fold.registry.drop_unfinished();
         if *anew {
-            fold.drop_unknown();
+            fold.drop_unknown()?;
             commit(view, fold, kept, self.log, true)?;
             drop_unneeded(view, fold, kept)?;
         }

@@ -118,7 +118,7 @@ pub enum Cause {
 /// Why a delivery was cancelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Why {
-    /// Its trigger was deleted.
+    /// Its trigger was deleted, or has no dead letter sink any more that is owed this.
     Deleted,
     /// The destination said to drop it.
     Dropped,

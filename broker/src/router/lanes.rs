@@ -14,10 +14,14 @@ use crate::Fault;
 use crate::admission::BrokerFacts;
 use crate::lane::LaneFacts;
 use crate::pausing::{self, Pausing};
+use crate::records::settled::{Settled, Settlement};
 use crate::records::trigger_set::Kind;
-use crate::records::{FORWARD, Number};
+use crate::records::{FORWARD, Number, Outcome, Why};
 use crate::registry::Entry;
 use crate::worker::ToWorker;
+
+/// Cancelled forwardings that one record says.
+const CANCELLED_A_RECORD: usize = 4096;
 
 /// A lane and where it is.
 pub(super) struct Placed {
@@ -126,9 +130,9 @@ impl Router {
             )
             .await?;
             // What it owed is cancelled: it says so once nothing of it is sent any more.
-            outstanding.await.map_err(|_| Fault::WorkerGone)?;
-            if number & FORWARD != 0 {
-                self.books.close_forward(number);
+            let outstanding = outstanding.await.map_err(|_| Fault::WorkerGone)?;
+            if number & FORWARD != 0 && wanted.contains_key(&(number & !FORWARD)) {
+                self.cancel_forwards(number, &outstanding).await?;
             }
         }
         for number in deleted {
@@ -137,6 +141,49 @@ impl Router {
             for number in [*number, *number | FORWARD] {
                 self.backlog.remove(&number);
             }
+        }
+        Ok(())
+    }
+
+    /// Writes down that a sink is owed these letters no longer, since its trigger has none any
+    /// more. The books follow once that is read.
+    pub(super) async fn cancel_forwards(
+        &self,
+        number: Number,
+        letters: &[Offset],
+    ) -> Result<(), Fault> {
+        let at = self.log.clock().wall();
+        let mut settled = Settled::default();
+        for letters in letters.chunks(CANCELLED_A_RECORD) {
+            for letter in letters {
+                settled.push(Settlement {
+                    number,
+                    offset: *letter,
+                    outcome: Outcome::Cancelled(Why::Deleted),
+                    attempt: 0,
+                    status: 0,
+                    latency_ms: 0,
+                    at,
+                });
+            }
+            let noted = self.log.note(settled.take()).await;
+            noted.map_err(|_| Fault::LogStopped)?;
+        }
+        Ok(())
+    }
+
+    /// Cancels what a restart found owed to sinks that their triggers have no more: the process
+    /// ended before it could be written down.
+    pub(super) async fn cancel_unforwarded(&mut self) -> Result<(), Fault> {
+        let lanes = &self.lanes;
+        let found = self.backlog.extract_if(|number, _| {
+            let own = number & !FORWARD;
+            number & FORWARD != 0 && lanes.contains_key(&own) && !lanes.contains_key(number)
+        });
+        let found: Vec<_> = found.collect();
+        for (number, state) in found {
+            let letters: Vec<Offset> = state.offsets().collect();
+            self.cancel_forwards(number, &letters).await?;
         }
         Ok(())
     }

@@ -4,7 +4,9 @@
 use std::time::Duration;
 
 use broker::delete::{DeleteError, Deleted};
+use broker::letter_query::{From, Query};
 use expect_test::expect;
+use journal::Offset;
 use journal::model_disk::CrashRule;
 use tests::{World, always, everything, order_placed, refuses_connection, terms};
 use triggers::{Kind, ResourceKey};
@@ -62,6 +64,7 @@ async fn what_has_no_file_is_deleted_at_once_when_an_operator_says_so() {
     let report = world.report().await;
     assert_eq!((report.books.cancelled, report.triggers.len()), (2, 1));
     assert_eq!(world.engine().dead_letters().count(), 1);
+    assert_eq!(forwarding(&world), [false], "its sink is owed it no longer");
     world.sink("billing", always(200));
     world.write_trigger("billing", everything(), terms());
     world.reload().await;
@@ -85,6 +88,38 @@ async fn what_has_no_file_is_deleted_at_once_when_an_operator_says_so() {
         billing       o-4  200  delivered
         billing#dead  o-1  refused refused refused refused  cancelled{deleted}
     "#]]);
+}
+
+/// Whether each dead letter is still owed to a sink.
+fn forwarding(world: &World) -> Vec<bool> {
+    let letters = world.engine().dead_letters();
+    let rows = letters.rows(&Query::default(), From::Oldest(Offset(0)), 10);
+    rows.iter().map(|row| row.forwarding).collect()
+}
+
+/// What a dead letter sink is owed is cancelled when its trigger no longer has it, for good.
+#[tokio::test(start_paused = true)]
+async fn what_a_sink_was_owed_is_cancelled_when_the_trigger_has_it_no_more() {
+    let mut world = World::new()
+        .trigger("billing", everything(), terms().dead_letter("graveyard"))
+        .sink("billing", always(400))
+        .sink("graveyard", refuses_connection())
+        .start()
+        .await;
+    world.publish(order_placed("o-1")).await;
+    world.advance(Duration::from_secs(1)).await;
+    assert_eq!(world.report().await.forwards.owed, 1);
+    assert_eq!(forwarding(&world), [true]);
+    world.write_trigger("billing", everything(), terms());
+    world.reload().await;
+    world
+        .until("it is cancelled", |report| report.forwards.owed == 0)
+        .await;
+    world.restart().await;
+    let forwards = world.report().await.forwards;
+    assert_eq!((forwards.owed, forwards.cancelled), (0, 1));
+    assert_eq!(forwarding(&world), [false]);
+    world.settle().await;
 }
 
 /// Left alone it takes its ten minutes, and nothing of what came meanwhile is lost if the file
