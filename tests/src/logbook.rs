@@ -192,10 +192,15 @@ impl Logbook {
     fn take_redriven(&mut self, stored: &journal::Stored) {
         let redriven = Redriven::read(stored).expect("a Redriven record reads");
         let letter = redriven.letter.0;
-        if self
-            .redriven
-            .iter()
-            .any(|before| before.letter == redriven.letter)
+        // Its payload may give way before, and what is left of it afterwards.
+        let turn = |redriven: &Redriven| match redriven.action {
+            Action::PayloadDiscarded => 0,
+            Action::Again { .. } | Action::Discarded => 1,
+            Action::LetGo => 2,
+        };
+        let mut of_letter = self.redriven.iter();
+        if of_letter
+            .any(|before| before.letter == redriven.letter && turn(before) >= turn(&redriven))
         {
             self.wrong
                 .push(format!("letter {letter} was handled twice"));

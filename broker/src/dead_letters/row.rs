@@ -1,11 +1,11 @@
 //! A row of the list of dead letters: what can be said of a letter without reading its record.
 //!
 //! Its bytes in the view: flags u8 (1 its sink is owed it, 2 payload discarded, 4 forwarded, 8 let
-//! go) | state u8 (0 kept, 1 redriven, 2 discarded) | since varint (ms since 1970; 0: kept) | reason
+//! go) | state u8 (0 kept, 1 redriven, 2 discarded) | its record's bytes varint | since varint (ms since 1970; 0: kept) | reason
 //! u8 (an outcome's code, or 255: rejected) | event's offset varint | number varint | time varint |
 //! status varint (0: none) | namespace text | name text.
 
-use journal::{Offset, WallTime};
+use journal::{Offset, RECORD_HEADER_BYTES, Stored, WallTime};
 use triggers::TriggerName;
 
 use crate::records::dead::Dead;
@@ -86,6 +86,8 @@ pub struct Row {
     pub reason: Reason,
     /// When it came here.
     pub at: WallTime,
+    /// Bytes of its record, which holds its attempts; 0 of a rejected record, which counts as an event.
+    pub(crate) bytes: u64,
     /// The last answer's status.
     pub status: Option<u16>,
     /// Whether it was owed to a dead letter sink as well.
@@ -101,15 +103,16 @@ pub struct Row {
 }
 
 impl Row {
-    /// The row of the Dead record at `id`.
-    pub(crate) fn of(id: Offset, dead: &Dead) -> Self {
+    /// The row of a Dead record.
+    pub(crate) fn of(stored: &Stored, dead: &Dead) -> Self {
         Self {
-            id,
+            id: stored.offset,
             event: dead.offset,
             number: dead.number,
             trigger: TriggerName::new(&*dead.namespace, &*dead.name),
             reason: Reason::Dead(dead.cause),
             at: dead.at,
+            bytes: (RECORD_HEADER_BYTES + stored.body.len()) as u64,
             status: dead.attempts.last().and_then(|attempt| attempt.status),
             forwarded: dead.forwarded,
             state: State::Kept,
@@ -129,6 +132,7 @@ impl Row {
             trigger: TriggerName::new(&*rejected.namespace, &*rejected.name),
             reason: Reason::Rejected,
             at: rejected.at,
+            bytes: 0,
             status: None,
             forwarded: false,
             state: State::Kept,
@@ -178,6 +182,7 @@ impl Row {
             State::Discarded(at) => (2, at.0),
         };
         out.push(state);
+        wire::put_varint(&mut out, self.bytes);
         wire::put_varint(&mut out, since);
         out.push(match self.reason {
             Reason::Dead(cause) => Outcome::Dead(cause).code(),
@@ -192,11 +197,20 @@ impl Row {
         out
     }
 
+    /// The bytes of its record, of the bytes of a row.
+    pub(crate) fn record_bytes(bytes: &[u8]) -> Result<u64, Short> {
+        let mut take = Take::new(bytes);
+        take.byte("letter's flags")?;
+        take.byte("letter's state")?;
+        take.varint("letter's bytes")
+    }
+
     /// Reads it back.
     pub(crate) fn decode(id: Offset, bytes: &[u8]) -> Result<Self, Short> {
         let mut take = Take::new(bytes);
         let flags = take.byte("letter's flags")?;
         let state = take.byte("letter's state")?;
+        let bytes = take.varint("letter's bytes")?;
         let since = WallTime(take.varint("letter's state")?);
         let state = match state {
             0 => State::Kept,
@@ -224,6 +238,7 @@ impl Row {
             trigger: TriggerName::new(namespace, name),
             reason,
             at,
+            bytes,
             status: (status != 0).then_some(status),
             forwarded: flags & FORWARDED != 0,
             state,
@@ -247,6 +262,7 @@ mod tests {
             trigger: TriggerName::new("shop", "billing"),
             reason: Reason::Dead(Cause::Loop),
             at: WallTime(1_700_000_000_000),
+            bytes: 4321,
             status: Some(503),
             forwarded: true,
             state: State::Redriven(WallTime(9)),
@@ -262,6 +278,7 @@ mod tests {
         row.payload_discarded = true;
         assert_eq!(Row::decode(row.id, &row.encode()).as_ref(), Ok(&row));
         let bytes = row.encode();
+        assert_eq!(Row::record_bytes(&bytes), Ok(4321));
         for length in 0..bytes.len() {
             assert!(Row::decode(row.id, &bytes[..length]).is_err());
         }

@@ -317,7 +317,7 @@ impl Fold {
             SETTLED => self.take_settled(stored)?,
             PARKED => self.take_parked(Parked::read(stored)?),
             HELD => self.take_held(Held::read(stored)?),
-            DEAD => self.take_dead(stored.offset, &Dead::read(stored)?)?,
+            DEAD => self.take_dead(stored, &Dead::read(stored)?)?,
             REJECTED => self.take_rejected(stored)?,
             TRIGGER_SET => self.take_part(stored.offset, trigger_set::read(stored)?)?,
             PAUSED => {
@@ -465,7 +465,7 @@ impl Fold {
     pub(crate) fn take_kept_letter(&mut self, stored: &Stored) -> Result<(), OpenError> {
         let row = match stored.kind {
             REJECTED => Row::of_rejected(stored.offset, &Rejected::read(stored)?),
-            _ => Row::of(stored.offset, &Dead::read(stored)?),
+            _ => Row::of(stored, &Dead::read(stored)?),
         };
         self.set_letter(stored.offset, Some(row))?;
         Ok(())
@@ -592,9 +592,10 @@ impl Fold {
         };
     }
 
-    fn take_dead(&mut self, at: Offset, dead: &Dead) -> Result<(), OpenError> {
+    fn take_dead(&mut self, stored: &Stored, dead: &Dead) -> Result<(), OpenError> {
+        let at = stored.offset;
         self.end(dead.number, dead.offset, Outcome::Dead(dead.cause));
-        let mut row = Row::of(at, dead);
+        let mut row = Row::of(stored, dead);
         row.forwarding = dead.forwarded && self.registry.get(dead.number).is_some();
         if row.forwarding {
             self.owe(dead.number | FORWARD, at);
@@ -636,6 +637,9 @@ impl Fold {
             Action::Again { .. } => row.state = LetterState::Redriven(redriven.at),
             Action::Discarded => row.state = LetterState::Discarded(redriven.at),
             Action::PayloadDiscarded => row.payload_discarded = true,
+            // Its dead letter sink may still be owed it.
+            Action::LetGo if row.forwarding => row.let_go = true,
+            Action::LetGo => return self.set_letter(redriven.letter, None),
         }
         self.set_letter(redriven.letter, Some(row))
     }
@@ -647,7 +651,7 @@ impl Fold {
         let goes = match redriven.action {
             Action::Again { number, .. } => number != whose,
             Action::Discarded => true,
-            Action::PayloadDiscarded => false,
+            Action::PayloadDiscarded | Action::LetGo => false,
         };
         if goes {
             self.blocked

@@ -35,7 +35,8 @@ impl Keeper {
         let all: u64 = sealed.iter().map(|segment| segment.bytes).sum();
         let of_all = dead_share(live, all);
         let of_oldest = dead_share(live_of(oldest), oldest.bytes);
-        let is_short = self.parts.log.is_short() && of_all > DEAD_SHARE_SHORT;
+        let is_short = self.parts.log.is_short() || self.leaves_little();
+        let is_short = is_short && of_all > DEAD_SHARE_SHORT;
         if of_all <= DEAD_SHARE_MAX && of_oldest <= DEAD_SHARE_MAX && !is_short {
             return Ok(());
         }

@@ -8,16 +8,16 @@ use super::{Keeper, fault};
 use crate::Fault;
 use crate::fold::OpenError;
 
-/// Letters that expire in one look, at the most; the rest in the next.
+/// Letters that expire in one look, at the most; the rest in those that follow at once.
 const EXPIRE_AT_ONCE_MAX: usize = 4096;
 
 impl Keeper {
     /// Lets dead letters go that are older than their retention, unless the clock can't be
-    /// believed. Nothing is written down: a view
+    /// believed. Whether there are more. Nothing is written down: a view
     /// that is made anew finds them again, and lets them go again.
-    pub(super) fn expire(&mut self) -> Result<(), Fault> {
+    pub(super) fn expire(&mut self) -> Result<bool, Fault> {
         if !self.parts.log.may_delete() {
-            return Ok(());
+            return Ok(false);
         }
         let now = self.parts.log.clock().wall();
         let retention = self.parts.retention_dead_letters;
@@ -30,6 +30,7 @@ impl Keeper {
             ControlFlow::Continue(())
         });
         listed.map_err(|error| fault(OpenError::View(error)))?;
+        let more = expired.len() >= EXPIRE_AT_ONCE_MAX;
         for mut row in expired {
             self.counts.letters_expired += 1;
             let id = row.id;
@@ -40,6 +41,6 @@ impl Keeper {
             set.map_err(|error| fault(OpenError::View(error)))?;
         }
         self.changed.look_at(&self.view);
-        Ok(())
+        Ok(more)
     }
 }

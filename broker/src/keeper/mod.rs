@@ -199,8 +199,8 @@ impl Keeper {
 
     async fn look_after(&mut self) -> Result<(), Fault> {
         if self.expire_at <= Instant::now() {
-            self.expire_at = Instant::now() + EXPIRE_EVERY;
-            self.expire()?;
+            let more = self.expire()?;
+            self.expire_at = Instant::now() + if more { Duration::ZERO } else { EXPIRE_EVERY };
         }
         self.look_at_space();
         self.reclaim().await?;

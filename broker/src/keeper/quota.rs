@@ -5,15 +5,16 @@
 //! that one alone never takes the room of those who hold nothing at the moment. Among those above it the
 //! largest applies its `onQuota`: `discardOldest` gives up the payloads of its oldest dead letters, whose
 //! records and attempts stay, then its oldest deliveries, which end `dead{quota}`; `refuse` has its broker
-//! refuse events until it is under its share again. Only then are all publishers refused.
+//! refuse events until it is under its share again. Only then are all publishers refused. Where nothing but
+//! letters' records is left, or they take more than half of the share, the oldest letters go as a whole.
 //!
 //! What sources rejected is nobody's share and makes nobody's smaller: above a share of its own the payloads
 //! of the oldest give way.
 //!
-//! How much a trigger holds is counted in events of the mean size of those it gets: an event that two triggers
-//! hold counts for both.
+//! How much a trigger holds is what its letters' records take, with their attempts, and events of the mean size
+//! of those it gets: an event that two triggers hold counts for both.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
@@ -23,12 +24,13 @@ use triggers::{BrokerName, OnQuota, TriggerName};
 
 use super::{Keeper, fault};
 use crate::Fault;
-use crate::dead_letters::REJECTED_NUMBER;
+use crate::dead_letters::{REJECTED_NUMBER, Row};
 use crate::fold::OpenError;
 use crate::records::redriven::{Action, Redriven};
 use crate::records::trigger_set::Kind;
 use crate::records::{FORWARD, Number};
 use crate::router::ToRouter;
+use crate::view::{View, ViewError};
 
 /// How often somebody gives way: what one gave up shows in the room there is before the next does.
 const ACT_EVERY: Duration = Duration::from_secs(1);
@@ -46,6 +48,10 @@ const ROOM_SEGMENTS: u64 = 8;
 /// its trigger holds less.
 const TAKES_AGAIN: f64 = 0.9;
 
+/// Letters' records may take this part of their trigger's share; where they take more they go before
+/// deliveries do, or old letters would leave no room for what is owed.
+const LETTERS_PART: f64 = 0.5;
+
 /// The node warns when what is owed or dead takes more than this of the storage, and again after it
 /// has taken less than [`WARN_AGAIN`].
 const WARN_ABOVE: f64 = 0.8;
@@ -59,18 +65,28 @@ pub(super) struct Quotas {
     /// There was no room to keep what is needed of a segment that was to go.
     pub(super) nowhere_to_keep: bool,
     /// Letters before this have no payload to discard.
-    discarded_to: HashMap<Number, Offset>,
+    payloads_from: HashMap<Number, Offset>,
+    /// Letters before this were let go, or may not go.
+    letters_from: HashMap<Number, Offset>,
     /// Brokers that refuse, each for whom.
     pub(super) refused: BTreeMap<BrokerName, TriggerName>,
 }
 
 /// What a trigger holds.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, Default)]
 struct Holding {
     number: Number,
     bytes: u64,
     /// Bytes of one of its events on the mean.
     mean: u64,
+    /// Deliveries that it is owed.
+    owed: u64,
+    /// Letters that its dead letter sink is owed.
+    forwards: u64,
+    /// Letters whose event is needed.
+    payloads: u64,
+    /// Bytes of its letters' records.
+    letters: u64,
 }
 
 impl Keeper {
@@ -89,31 +105,47 @@ impl Keeper {
     }
 
     fn holdings(&self) -> Vec<Holding> {
-        let mut events: BTreeMap<Number, u64> = self.view.letter_counts().payloads;
-        for (number, owed) in self.fold.owed.iter() {
-            if number & FORWARD == 0 {
-                *events.entry(number).or_default() += owed.len();
-            }
+        let mut holdings: BTreeMap<Number, Holding> = BTreeMap::new();
+        let mut of = |number: Number, say: &dyn Fn(&mut Holding)| {
+            say(holdings.entry(number & !FORWARD).or_default());
+        };
+        let counts = self.view.letter_counts();
+        for (number, payloads) in counts.payloads {
+            of(number, &|held| held.payloads = payloads);
         }
-        let holding = |(number, events): (Number, u64)| {
+        for (number, bytes) in counts.bytes {
+            of(number, &|held| held.letters = bytes);
+        }
+        for (number, owed) in self.fold.owed.iter() {
+            of(number, &|held| match number & FORWARD {
+                0 => held.owed = owed.len(),
+                _ => held.forwards = owed.len(),
+            });
+        }
+        let holding = |(number, held): (Number, Holding)| {
             let mean = self.fold.sizes.mean_of(number);
-            let bytes = events * mean;
+            let bytes = (held.owed + held.payloads) * mean + held.letters;
             Holding {
                 number,
                 bytes,
                 mean,
+                ..held
             }
         };
-        events.into_iter().map(holding).collect()
+        holdings.into_iter().map(holding).collect()
+    }
+
+    /// Whether what is kept leaves the log little room.
+    pub(super) fn leaves_little(&self) -> bool {
+        let facts = self.parts.log.journal().facts();
+        let least = facts.reserve_bytes + 2 * super::reclaim::SEGMENTS_AHEAD * facts.segment_bytes;
+        self.log_bytes_allowed() < least.min(self.log_bytes_max / 2)
     }
 
     /// Whether what is owed or dead takes the room that publishers need.
     fn is_pressed(&self) -> bool {
         let log = self.parts.log.journal();
-        let facts = log.facts();
-        let least = facts.reserve_bytes + 2 * super::reclaim::SEGMENTS_AHEAD * facts.segment_bytes;
-        let little = self.log_bytes_allowed() < least.min(self.log_bytes_max / 2);
-        little
+        self.leaves_little()
             || self.quotas.nowhere_to_keep
             || (self.wants_room() && !self.gains_room(&log.segments()))
     }
@@ -150,8 +182,8 @@ impl Keeper {
             }
             // What sources rejected has no trigger, and gives way as those do that say nothing.
             if pressed && held.bytes > share {
-                let goal = (share as f64 * TAKES_AGAIN) as u64;
-                if self.give_up_oldest(held, held.bytes - goal)? {
+                // Else the next largest gives way.
+                if self.give_up_oldest(held, share)? {
                     break;
                 }
             }
@@ -166,62 +198,122 @@ impl Keeper {
         Ok(())
     }
 
-    /// Payloads of dead letters first, then deliveries. What was rejected has no deliveries: `false` where
-    /// there is nothing to give up.
-    fn give_up_oldest(&mut self, held: Holding, over: u64) -> Result<bool, Fault> {
+    /// Payloads of dead letters first, also those that their sink waits for; then letters, where their
+    /// records take too much; then deliveries. Whether anything gives way, or may yet be found.
+    fn give_up_oldest(&mut self, held: Holding, share: u64) -> Result<bool, Fault> {
+        let goal = (share as f64 * TAKES_AGAIN) as u64;
         let room = self.parts.log.journal().facts().segment_bytes * ROOM_SEGMENTS;
-        let count = (over.min(room) / held.mean.max(1)).clamp(1, AT_ONCE_MAX);
-        let letters = self.oldest_payloads(held.number, count as usize)?;
-        let at = self.parts.log.clock().wall();
-        if letters.is_empty() && held.number == REJECTED_NUMBER {
-            return Ok(false);
-        }
-        if letters.is_empty() {
-            let number = held.number;
-            // A router that is too busy to listen is asked again.
-            let asked = ToRouter::GiveWay { number, count };
-            if self.parts.router.try_send(asked).is_ok() {
-                self.counts.quota_deliveries += count;
-            }
+        let room = held.bytes.saturating_sub(goal).min(room);
+        let mean = held.mean.max(1);
+        let count = (room / mean).clamp(1, AT_ONCE_MAX);
+        let payloads = match held.payloads {
+            0 => 0,
+            _ => self.give_up_payloads(held.number, count)?,
+        };
+        if payloads == count {
             return Ok(true);
         }
-        for letter in letters {
-            let action = Action::PayloadDiscarded;
-            let record = Redriven { letter, at, action }.record();
-            if !self.note(record) {
-                break;
-            }
-            self.counts.quota_payloads += 1;
-            self.quotas
-                .discarded_to
-                .insert(held.number, Offset(letter.0 + 1));
+        let (room, count) = (room.saturating_sub(payloads * mean), count - payloads);
+        let forwards = held.forwards.min(count);
+        let asked = self.ask_to_give_way(held.number | FORWARD, forwards);
+        let gave = payloads > 0 || asked;
+        if asked && forwards == count {
+            return Ok(true);
         }
-        // What was given up before frees room once it is in the view.
-        self.commit()?;
-        Ok(true)
+        let letters_max = (share as f64 * LETTERS_PART) as u64;
+        if held.letters > letters_max && self.let_letters_go(held.number, room)? {
+            return Ok(true);
+        }
+        let owed = held.owed.min(count - forwards);
+        Ok(self.ask_to_give_way(held.number, owed) || gave)
     }
 
-    fn oldest_payloads(&mut self, number: Number, count: usize) -> Result<Vec<Offset>, Fault> {
-        let from = self.quotas.discarded_to.get(&number);
-        let from = from.copied().unwrap_or_default();
-        let (mut found, mut looked_at, mut looked_to) = (Vec::new(), 0, from);
-        let listed = self.view.letters_upwards(None, from, |row| {
-            looked_at += 1;
-            looked_to = Offset(row.id.0 + 1);
-            if row.number == number && row.is_kept() && !row.payload_discarded {
-                found.push(row.id);
+    /// Has a lane end its oldest deliveries, unless the router is too busy to listen: it is asked again.
+    fn ask_to_give_way(&mut self, number: Number, count: u64) -> bool {
+        let asked = ToRouter::GiveWay { number, count };
+        let asked = count > 0 && self.parts.router.try_send(asked).is_ok();
+        self.counts.quota_deliveries += if asked { count } else { 0 };
+        asked
+    }
+
+    /// Discards the payloads of the oldest letters that have one. A letter's sink isn't owed it any more,
+    /// or its event would stay. How many it was; all that were asked for where more may yet be found.
+    fn give_up_payloads(&mut self, number: Number, count: u64) -> Result<u64, Fault> {
+        let from = self.quotas.payloads_from.get(&number);
+        let mut found = Vec::new();
+        let looked = self.look(number, from.copied().unwrap_or_default(), |row| {
+            if row.is_kept() && !row.payload_discarded {
+                found.push(row);
             }
-            match found.len() < count && looked_at < LOOKED_AT_MAX {
-                true => ControlFlow::Continue(()),
-                false => ControlFlow::Break(()),
+            enough(found.len() as u64 >= count)
+        })?;
+        let forwarding = found.iter().filter(|row| row.forwarding).count();
+        let action = Action::PayloadDiscarded;
+        let (next, noted) = self.note_all(&found, action, looked.next);
+        self.quotas.payloads_from.insert(number, next);
+        self.counts.quota_payloads += noted;
+        self.ask_to_give_way(number | FORWARD, forwarding as u64);
+        // What was given up before frees room once it is in the view.
+        self.commit()?;
+        Ok(match looked.ended {
+            true => noted,
+            false => count,
+        })
+    }
+
+    /// Lets the oldest letters go whose records take so many bytes; those that block a key stay, for
+    /// somebody to let it go. `false`: there is none that may go.
+    fn let_letters_go(&mut self, number: Number, bytes: u64) -> Result<bool, Fault> {
+        let blocked = self.fold.blocked.iter();
+        let blocking: HashSet<Offset> = blocked
+            .filter(|((whose, _), _)| *whose == number)
+            .map(|(_, event)| *event)
+            .collect();
+        let from = self.quotas.letters_from.get(&number);
+        let (mut found, mut sum) = (Vec::new(), 0);
+        let looked = self.look(number, from.copied().unwrap_or_default(), |row| {
+            if !row.is_kept() || !blocking.contains(&row.event) {
+                sum += row.bytes;
+                found.push(row);
             }
-        });
-        listed.map_err(|error| fault(OpenError::View(error)))?;
-        if found.is_empty() {
-            // The next look goes on from here.
-            self.quotas.discarded_to.insert(number, looked_to);
+            enough(sum >= bytes || found.len() as u64 >= AT_ONCE_MAX)
+        })?;
+        let none = found.is_empty() && looked.ended;
+        let (next, noted) = self.note_all(&found, Action::LetGo, looked.next);
+        self.quotas.letters_from.insert(number, next);
+        self.counts.quota_letters += noted;
+        if let Some(row) = found.first().filter(|_| noted > 0) {
+            tracing::warn!(trigger = %row.trigger, letters = noted, "the oldest dead letters are let go: the trigger is over its share of the storage");
         }
-        Ok(found)
+        self.commit()?;
+        Ok(!none)
+    }
+
+    /// Notes what becomes of these letters, as long as the log has room for it. Where to look on, and how
+    /// many it was.
+    fn note_all(&self, letters: &[Row], action: Action, next: Offset) -> (Offset, u64) {
+        let at = self.parts.log.clock().wall();
+        for (noted, row) in (0..).zip(letters) {
+            let letter = row.id;
+            if !self.note(Redriven { letter, at, action }.record()) {
+                return (letter, noted);
+            }
+        }
+        (next, letters.len() as u64)
+    }
+
+    fn look(
+        &self,
+        number: Number,
+        from: Offset,
+        take: impl FnMut(Row) -> ControlFlow<()>,
+    ) -> Result<Looked, Fault> {
+        let entry = self.fold.registry.get(number);
+        // The letters of one that is no more are found among all.
+        let name = entry.filter(|entry| entry.kind == Kind::Trigger);
+        let whose = (number, name.map(|entry| entry.trigger_name()));
+        let looked = look(&self.view, &whose, from, LOOKED_AT_MAX, take);
+        looked.map_err(|error| fault(OpenError::View(error)))
     }
 
     /// Notes a record, unless the log has no room for it now.
@@ -255,4 +347,106 @@ impl Keeper {
 /// How many of these share the storage.
 pub(super) fn holders(numbers: impl Iterator<Item = Number>) -> usize {
     numbers.filter(|number| *number != REJECTED_NUMBER).count()
+}
+
+/// How far a look at letters came.
+#[derive(Debug, PartialEq, Eq)]
+struct Looked {
+    /// Where to look on.
+    next: Offset,
+    /// Whether there are no more.
+    ended: bool,
+}
+
+fn enough(is_enough: bool) -> ControlFlow<()> {
+    match is_enough {
+        true => ControlFlow::Break(()),
+        false => ControlFlow::Continue(()),
+    }
+}
+
+/// Goes through the letters of a number from this id on, the oldest first, until that is enough or so
+/// many were looked at.
+fn look(
+    view: &View,
+    (number, name): &(Number, Option<TriggerName>),
+    from: Offset,
+    most: usize,
+    mut take: impl FnMut(Row) -> ControlFlow<()>,
+) -> Result<Looked, ViewError> {
+    let mut looked_at = 0;
+    let mut looked = Looked {
+        next: from,
+        ended: true,
+    };
+    view.letters_upwards(name.as_ref(), from, |row| {
+        looked_at += 1;
+        looked.next = Offset(row.id.0 + 1);
+        let more = row.number != *number || take(row).is_continue();
+        looked.ended = more && looked_at < most;
+        enough(!looked.ended)
+    })?;
+    Ok(looked)
+}
+
+#[cfg(test)]
+mod tests {
+    use journal::WallTime;
+
+    use super::*;
+    use crate::dead_letters::{Reason, State};
+    use crate::records::Cause;
+    use crate::view::Place;
+
+    fn letter(id: u64, number: Number, name: &str) -> Row {
+        Row {
+            id: Offset(id),
+            event: Offset(id),
+            number,
+            trigger: TriggerName::new("shop", name),
+            reason: Reason::Dead(Cause::Refused),
+            at: WallTime(id),
+            bytes: 100,
+            status: None,
+            forwarded: false,
+            state: State::Kept,
+            payload_discarded: false,
+            forwarding: false,
+            let_go: false,
+        }
+    }
+
+    /// However many letters of others lie before those of a trigger, they are found: at once where the
+    /// trigger is in force, and else in a few looks.
+    #[test]
+    fn letters_are_found_behind_those_of_others() {
+        let view = View::open(&Place::Memory).unwrap();
+        for id in 0..20 {
+            let others = letter(id, 2, "others");
+            view.set_letter(others.id, Some(others)).unwrap();
+        }
+        for id in 20..23 {
+            let own = letter(id, 3, "own");
+            view.set_letter(own.id, Some(own)).unwrap();
+        }
+        let look_from = |name: Option<TriggerName>, from| {
+            let mut found = Vec::new();
+            let looked = look(&view, &(3, name), from, 8, |row| {
+                found.push(row.id.0);
+                enough(found.len() == 2)
+            });
+            (found, looked.unwrap())
+        };
+        let is = |next, ended| Looked {
+            next: Offset(next),
+            ended,
+        };
+        let own = || Some(TriggerName::new("shop", "own"));
+        assert_eq!(look_from(own(), Offset(0)), (vec![20, 21], is(22, false)));
+        assert_eq!(look_from(own(), Offset(22)), (vec![22], is(23, true)));
+        assert_eq!(look_from(own(), Offset(23)), (vec![], is(23, true)));
+        assert_eq!(look_from(None, Offset(0)), (vec![], is(8, false)));
+        assert_eq!(look_from(None, Offset(8)), (vec![], is(16, false)));
+        assert_eq!(look_from(None, Offset(16)), (vec![20, 21], is(22, false)));
+    }
 }

@@ -47,6 +47,8 @@ impl Keeper {
     pub(super) async fn reclaim(&mut self) -> Result<(), Fault> {
         for _ in 0..RECLAIM_AT_ONCE_MAX {
             let Some(segment) = self.next_to_go() else {
+                // Room may have come back by itself.
+                self.quotas.nowhere_to_keep = false;
                 return Ok(());
             };
             if self.fold.routed_to < segment.end || self.fold.end < segment.end {
@@ -66,6 +68,8 @@ impl Keeper {
                     tracing::warn!("there is no room to keep what is still needed of the log");
                     return Ok(());
                 }
+                // It is tried again; giving up what is owed or dead wouldn't help.
+                Err(KeepError::Unreadable) => return Ok(()),
                 Err(KeepError::Append(error)) => {
                     tracing::error!(%error, "what is kept can't be written");
                     return Err(Fault::LogStopped);
@@ -116,7 +120,8 @@ impl Keeper {
     fn live_bytes(&self, segment: &SegmentFacts) -> u64 {
         let range = segment.first..segment.end;
         let live = self.live_in(range).unwrap_or_default().len();
-        (live * self.fold.sizes.mean()).min(segment.bytes)
+        let letters = self.view.letter_bytes_in(segment.first..segment.end);
+        (live * self.fold.sizes.mean() + letters.unwrap_or_default()).min(segment.bytes)
     }
 
     /// The offsets in `range` that anybody is owed or that a letter needs, as of the last time
@@ -188,7 +193,7 @@ impl Keeper {
             let reading = self.parts.log.journal().read(next, READ_BYTES);
             let reading = reading.map_err(|error| {
                 tracing::error!(%error, "a segment can't be read that is to be reclaimed");
-                KeepError::NoSpace
+                KeepError::Unreadable
             })?;
             for stored in &reading.records {
                 if stored.offset >= range.end || !self.is_needed(stored, live)? {

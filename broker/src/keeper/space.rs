@@ -20,6 +20,7 @@ pub(crate) struct Counts {
     pub(crate) letters_expired: u64,
     pub(crate) quota_payloads: u64,
     pub(crate) quota_deliveries: u64,
+    pub(crate) quota_letters: u64,
 }
 
 /// What storage holds, and for how long.
@@ -68,6 +69,8 @@ pub struct SpaceReport {
     pub quota_payloads: u64,
     /// Deliveries that were asked to give way since start; those that did ended as `dead{quota}`.
     pub quota_deliveries: u64,
+    /// Dead letters that gave way as a whole since start.
+    pub quota_letters: u64,
 }
 
 impl SpaceReport {
@@ -147,6 +150,7 @@ impl Keeper {
             refused: self.quotas.refused.clone(),
             quota_payloads: self.counts.quota_payloads,
             quota_deliveries: self.counts.quota_deliveries,
+            quota_letters: self.counts.quota_letters,
         }
     }
 

@@ -70,6 +70,9 @@ pub(crate) enum KeepError {
     /// There is no room now.
     #[error("there is no room to keep what is still needed")]
     NoSpace,
+    /// What is to be kept can't be read.
+    #[error("what is still needed can't be read")]
+    Unreadable,
     /// The journal has stopped, or takes no record of that size.
     #[error("what is kept can't be written: {0}")]
     Append(AppendError),

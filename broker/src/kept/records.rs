@@ -264,6 +264,7 @@ mod tests {
             trigger: TriggerName::new("shop", "billing"),
             reason: Reason::Dead(Cause::Exhausted),
             at: WallTime(5),
+            bytes: 300,
             status: None,
             forwarded: false,
             state: State::Redriven(WallTime(8)),

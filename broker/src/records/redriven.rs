@@ -1,6 +1,7 @@
 //! The Redriven record: what was done with a dead letter.
 //!
-//! Body: action u8 (0 redriven, 1 discarded, 2 its payload gave way to the quota) | the letter's id
+//! Body: action u8 (0 redriven, 1 discarded, 2 its payload gave way to the quota, 3 all of it
+//! did) | the letter's id
 //! varint | when varint (ms since 1970) | for action 0: number varint and offset varint of the new
 //! delivery.
 
@@ -12,6 +13,7 @@ use super::{Malformed, Number, REDRIVEN, VERSION};
 const AGAIN: u8 = 0;
 const DISCARDED: u8 = 1;
 const PAYLOAD_DISCARDED: u8 = 2;
+const LET_GO: u8 = 3;
 
 /// What was done with a dead letter, and when.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -38,6 +40,8 @@ pub enum Action {
     Discarded,
     /// Its event gave way to the storage quota; what is known of its attempts stays.
     PayloadDiscarded,
+    /// All of it gave way to the storage quota. Its delivery's outcome stays in the books.
+    LetGo,
 }
 
 impl Redriven {
@@ -48,6 +52,7 @@ impl Redriven {
             Action::Again { .. } => AGAIN,
             Action::Discarded => DISCARDED,
             Action::PayloadDiscarded => PAYLOAD_DISCARDED,
+            Action::LetGo => LET_GO,
         });
         wire::put_varint(&mut body, self.letter.0);
         wire::put_varint(&mut body, self.at.0);
@@ -81,6 +86,7 @@ impl Redriven {
                 },
                 DISCARDED => Action::Discarded,
                 PAYLOAD_DISCARDED => Action::PayloadDiscarded,
+                LET_GO => Action::LetGo,
                 _ => return Err(Short("action")),
             };
             Ok(Self { letter, at, action })

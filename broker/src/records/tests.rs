@@ -264,7 +264,7 @@ proptest! {
     #[test]
     fn redriven(letter: u64, at: u64, number: u32, offset: u64, which in 0usize..3) {
         let offset = Offset(offset);
-        let actions = [Action::Again { number, offset }, Action::Discarded, Action::PayloadDiscarded];
+        let actions = [Action::Again { number, offset }, Action::Discarded, Action::PayloadDiscarded, Action::LetGo];
         let redriven = Redriven { letter: Offset(letter), at: WallTime(at), action: actions[which] };
         prop_assert_eq!(Redriven::read(&stored(&redriven.record())), Ok(redriven));
     }

@@ -18,8 +18,10 @@ use crate::records::Number;
 pub struct Counts {
     /// Those that wait for somebody, by trigger's number.
     pub kept: BTreeMap<Number, u64>,
-    /// Of those, the ones whose payload has not given way, by trigger's number.
+    /// Those whose event is still needed, by them or by their dead letter sink, by trigger's number.
     pub payloads: BTreeMap<Number, u64>,
+    /// Bytes of the records of all there are, in whatever state, by trigger's number.
+    pub bytes: BTreeMap<Number, u64>,
     /// Those that were redriven.
     pub redriven: u64,
     /// Those that were discarded.
@@ -33,30 +35,29 @@ impl Counts {
     }
 
     fn count(&mut self, row: &Row, add: bool) {
+        step_of(&mut self.bytes, row.number, row.bytes, add);
+        if row.needs_event() {
+            step_of(&mut self.payloads, row.number, 1, add);
+        }
         match row.state {
             _ if row.let_go => {}
-            State::Kept => {
-                step_of(&mut self.kept, row.number, add);
-                if !row.payload_discarded {
-                    step_of(&mut self.payloads, row.number, add);
-                }
-            }
-            State::Redriven(_) => step(&mut self.redriven, add),
-            State::Discarded(_) => step(&mut self.discarded, add),
+            State::Kept => step_of(&mut self.kept, row.number, 1, add),
+            State::Redriven(_) => step(&mut self.redriven, 1, add),
+            State::Discarded(_) => step(&mut self.discarded, 1, add),
         }
     }
 }
 
-fn step(count: &mut u64, add: bool) {
+fn step(count: &mut u64, by: u64, add: bool) {
     match add {
-        true => *count += 1,
-        false => *count = count.saturating_sub(1),
+        true => *count += by,
+        false => *count = count.saturating_sub(by),
     }
 }
 
-fn step_of(counts: &mut BTreeMap<Number, u64>, number: Number, add: bool) {
+fn step_of(counts: &mut BTreeMap<Number, u64>, number: Number, by: u64, add: bool) {
     let count = counts.entry(number).or_default();
-    step(count, add);
+    step(count, by, add);
     if *count == 0 {
         counts.remove(&number);
     }
@@ -162,6 +163,17 @@ impl View {
             rows.push(Row::decode(Offset(id.value()), bytes.value())?);
         }
         Ok(rows)
+    }
+
+    /// Bytes of the letters' records in `range`, as of the last commit.
+    pub(crate) fn letter_bytes_in(&self, range: Range<Offset>) -> Result<u64, ViewError> {
+        let reading = self.database.begin_read()?;
+        let table = reading.open_table(tables::LETTERS)?;
+        let mut bytes = 0;
+        for entry in table.range(range.start.0..range.end.0)? {
+            bytes += Row::record_bytes(entry?.1.value())?;
+        }
+        Ok(bytes)
     }
 
     /// Events in `range` that a letter needs, in order, as of the last commit; once a letter.

@@ -2,7 +2,7 @@
 //!
 //! Bytes: format u8 | partial u8 | log's id u64 | kept's id u64 | folded to varint | kept to varint | routed to
 //! varint | resources from varint | gap u8 | seen: count varint, then number varint and offset
-//! varint each | books | letters' counts, twice (all kept, those with payload): count varint, then number varint and count varint each; redriven varint,
+//! varint each | books | letters' counts, thrice (all kept, those whose event is needed, bytes of records): count varint, then number varint and count varint each; redriven varint,
 //! discarded varint |
 //! live bytes of kept's segments: count varint, then first offset varint and bytes varint each |
 //! standing records: as in kept's Standing record |
@@ -23,7 +23,7 @@ use crate::records::wire::{self, Short, Take};
 
 /// Counted up with each change of the view's tables or of this blob: a view of another format is
 /// folded anew.
-const FORMAT: u8 = 2;
+const FORMAT: u8 = 3;
 
 /// The blob.
 #[derive(Debug, Clone, Default)]
@@ -80,7 +80,13 @@ impl State {
             wire::put_varint(&mut out, offset.0);
         }
         self.books.put(&mut out);
-        for counts in [&self.letters.kept, &self.letters.payloads] {
+        let Counts {
+            kept,
+            payloads,
+            bytes,
+            ..
+        } = &self.letters;
+        for counts in [kept, payloads, bytes] {
             wire::put_varint(&mut out, counts.len() as u64);
             for (number, count) in counts {
                 wire::put_varint(&mut out, u64::from(*number));
@@ -130,7 +136,7 @@ impl State {
         }
         let books = Books::take(&mut take)?;
         let mut letters = Counts::default();
-        for counts in [&mut letters.kept, &mut letters.payloads] {
+        for counts in [&mut letters.kept, &mut letters.payloads, &mut letters.bytes] {
             for _ in 0..take.varint("letters")? {
                 let number = take.number("letters' number")?;
                 counts.insert(number, take.varint("letters")?);

@@ -33,6 +33,7 @@ fn half_a_million_letters_cost_less_than_32_mib_of_memory() {
             trigger: TriggerName::new("shop", "billing"),
             reason: Reason::Dead(Cause::Exhausted),
             at: WallTime(1_700_000_000_000 + id),
+            bytes: 300,
             status: Some(503),
             forwarded: false,
             state: LetterState::Kept,

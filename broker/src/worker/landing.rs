@@ -399,7 +399,8 @@ impl AtWork {
                 uid: facts.uid,
                 offset: delivery.offset,
                 cause,
-                forwarded: facts.forwards,
+                // What ends for the quota ends so that its event can go.
+                forwarded: facts.forwards && cause != Cause::Quota,
                 at: now,
                 namespace: facts.trigger.namespace().to_owned(),
                 name: facts.trigger.name().to_owned(),

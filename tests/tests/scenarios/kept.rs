@@ -331,3 +331,26 @@ async fn letters_expire_when_their_retention_is_over() {
     assert!(!shown(&world).contains("old"));
     world.until_settled().await;
 }
+
+/// However many expire at once, none is kept for much longer than it is to be.
+#[tokio::test(start_paused = true)]
+async fn thousands_of_letters_expire_within_seconds() {
+    let world = World::new()
+        .retention_dead_letters(Duration::from_secs(3600))
+        .trigger("billing", ty("order.placed"), terms())
+        .sink("billing", always(400))
+        .start()
+        .await;
+    for n in 0..180 {
+        let events = (0..50).map(|m| order_placed(&format!("o-{n}-{m}")));
+        let taken = world.try_publish("default", events.collect()).await;
+        taken.expect("there is room");
+    }
+    world
+        .until("dead", |report| report.books.dead() == 9000)
+        .await;
+    world.advance(Duration::from_secs(3600 + 90)).await;
+    let report = world.report().await;
+    assert_eq!(report.space.letters_expired, 9000);
+    world.settle().await;
+}

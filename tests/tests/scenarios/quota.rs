@@ -187,3 +187,94 @@ async fn a_broker_whose_trigger_says_so_refuses_instead() {
     again.expect("there is room again");
     world.until_settled().await;
 }
+
+/// Publishes rounds of so many events for `orders` and one that another trigger gets. None may be refused.
+async fn flood_in_rounds(world: &World, rounds: usize, orders: usize, data_bytes: usize) {
+    let publisher = world.publisher();
+    let publish = async {
+        for n in 0..rounds {
+            let order = |m| {
+                let event = event::Event::build(&format!("o-{n}-{m}"), "/shop", "order.placed");
+                let event = event.data(vec![b'x'; data_bytes]).finish();
+                event.expect("a test's event is valid")
+            };
+            let payment = event::Event::build(&format!("p-{n}"), "/shop", "payment").finish();
+            let mut events: Vec<event::Event> = (0..orders).map(order).collect();
+            events.push(payment.expect("valid"));
+            let taken = publisher.publish("default", events).await;
+            taken.unwrap_or_else(|refusal| panic!("{n}: {refusal}"));
+            tokio::time::sleep(240 * MS).await;
+        }
+    };
+    world.run(publish).await;
+}
+
+/// GUARANTEES 15: what a dead function answers counts too. Small events with large error pages: when their
+/// payloads have given way, the oldest letters go.
+#[tokio::test(start_paused = true)]
+async fn letters_that_are_larger_than_their_events_give_way_too() {
+    let mut world = small()
+        .trigger("orders", ty("order.placed"), terms())
+        .trigger("payments", ty("payment"), terms())
+        .sink("orders", always(400).body(vec![b'e'; 4 << 10]))
+        .sink("payments", always(200))
+        .start()
+        .await;
+    // More than twice what there is.
+    flood_in_rounds(&world, 800, 8, 100).await;
+    let report = world.report().await;
+    assert_eq!(report.books.dead(), 6400, "each ended");
+    let space = &report.space;
+    let most = space.held.values().max().copied();
+    assert!(
+        most <= Some(space.share + (1 << 20)),
+        "{most:?} {}",
+        space.share
+    );
+    let letters = world.engine().dead_letters();
+    let rows = letters.rows(&Query::default(), From::Oldest(Offset(0)), 6400);
+    assert_eq!(rows.len() as u64 + space.quota_letters, 6400);
+    assert!((300..4000).contains(&rows.len()), "{}", rows.len());
+    let newest = letters.show(rows[rows.len() - 1].id).expect("it is listed");
+    assert_eq!(newest.attempts().len(), 1);
+    let quota = broker::records::Cause::Quota as usize;
+    let orders = report.triggers.iter().find(|t| t.name.name() == "orders");
+    assert_eq!(orders.map(|t| t.book.dead[quota]), Some(0));
+    // No start brings them back.
+    world.crash(CrashRule::Reordered, 1).await;
+    let rows_then =
+        world
+            .engine()
+            .dead_letters()
+            .rows(&Query::default(), From::Oldest(Offset(0)), 6400);
+    assert!(rows_then.len() < 4000, "{}", rows_then.len());
+    world.until_settled().await;
+}
+
+/// A letter whose sink is down as well gives way with what its sink is owed, or its event would stay.
+#[tokio::test(start_paused = true)]
+async fn letters_that_a_sink_is_owed_give_way() {
+    let patient = terms().backoff("linear", "PT60S").backoff_max("PT60S");
+    let world = small()
+        .trigger("orders", ty("order.placed"), terms().dead_letter("desk"))
+        .trigger("payments", ty("payment"), patient)
+        .sink("orders", always(400).body("no"))
+        .sink("desk", always(503))
+        .sink("payments", always(200))
+        .start()
+        .await;
+    flood_in_rounds(&world, 700, 3, 16 << 10).await;
+    let report = world.report().await;
+    let space = &report.space;
+    let most = space.held.values().max().copied();
+    assert!(
+        most <= Some(space.share + (2 << 20)),
+        "{most:?} {}",
+        space.share
+    );
+    let payments = report.triggers.iter().find(|t| t.name.name() == "payments");
+    assert_eq!(payments.map(|t| t.book.delivered), Some(700));
+    let letters = world.engine().dead_letters();
+    assert_eq!(letters.count(), 2100, "every letter is there");
+    world.settle().await;
+}

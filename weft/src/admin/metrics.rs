@@ -566,6 +566,7 @@ impl Scrape {
         let gave = [
             ("payload", space.quota_payloads),
             ("delivery", space.quota_deliveries),
+            ("letter", space.quota_letters),
         ];
         let gave = gave.map(|(what, count)| ([("what", what)], count));
         let help = "What gave way to a quota";

@@ -336,6 +336,7 @@ fn body(stored: &Stored) -> Result<Value, Malformed> {
                 Action::Again { number, offset } => ("redriven", Some(number), Some(offset.0)),
                 Action::Discarded => ("discarded", None, None),
                 Action::PayloadDiscarded => ("payload discarded", None, None),
+                Action::LetGo => ("let go", None, None),
             };
             json!({
                 "letter": redriven.letter.0,

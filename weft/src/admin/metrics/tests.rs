@@ -192,6 +192,7 @@ fn a_scrape_has_the_series_of_what_has_traffic() {
         weft_storage_held_ratio 0.0
         weft_quota_discarded_total{what="payload"} 0
         weft_quota_discarded_total{what="delivery"} 0
+        weft_quota_discarded_total{what="letter"} 0
         weft_segments_reclaimed_total{part="log"} 0
         weft_kept_copied_bytes_total{part="kept"} 0
         weft_delivery_duration_seconds_sum{destination="http://f/"} 1000.002
