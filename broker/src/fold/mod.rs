@@ -8,11 +8,12 @@
 
 mod owed;
 mod parked;
+mod parts;
 mod sizes;
 #[cfg(test)]
 mod tests;
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -407,17 +408,36 @@ impl Fold {
     /// view and, before a segment goes, into kept; taken in before records that say the same
     /// again, as kept's are, they change nothing.
     pub(crate) fn standing(&self) -> Vec<Record> {
-        let paused = self.pauses.iter();
-        let paused = paused.map(|(what, standing)| paused::record(what, standing));
-        let held = self.blocked.iter().map(|((number, key), by)| {
+        self.standing_parts().into_values().flatten().collect()
+    }
+
+    /// The same in parts of which each fits a record of kept. A record is always in the same part,
+    /// so that of one thing no part says what another no longer does.
+    pub(crate) fn standing_parts(&self) -> BTreeMap<Offset, Vec<Record>> {
+        let mut all: BTreeMap<Offset, Vec<Record>> = BTreeMap::new();
+        let mut put = |part, record| all.entry(part).or_default().push(record);
+        // In order: what ended goes before what goes on.
+        for record in self.replays.standing() {
+            put(parts::REPLAYS, record);
+        }
+        for (what, standing) in self.pauses.iter() {
+            put(parts::of_paused(what), paused::record(what, standing));
+        }
+        for ((number, key), by) in &self.blocked {
             let held = Held {
                 number: *number,
                 key: Key::clone(key),
                 by: Some(*by),
             };
-            held.record()
-        });
-        paused.chain(held).chain(self.replays.standing()).collect()
+            put(parts::of_held(*number, *by), held.record());
+        }
+        // A map has no order, and what kept says already must be seen to be the same.
+        for (part, records) in &mut all {
+            if *part != parts::REPLAYS {
+                records.sort_by(|a, b| a.body.cmp(&b.body));
+            }
+        }
+        all
     }
 
     /// Takes in what [`Fold::standing`] gave.

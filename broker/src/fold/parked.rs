@@ -24,9 +24,19 @@ impl ParkedThen {
         for attempt in later.history {
             let last = self.history.last();
             let is_later = last.is_none_or(|last| last.started < attempt.started);
-            // Of a full history those in the middle are left out, and counted already.
-            let is_full = self.history.len() >= attempt::ATTEMPTS_KEPT_MAX;
-            if is_later || !(is_full || self.history.contains(&attempt)) {
+            // Those in the middle that are left out are counted already; and bodies may be.
+            let is_full = self.history.len() >= attempt::ATTEMPTS_KEPT_MAX
+                || self.history.iter().any(|known| known.left_out > 0);
+            let is_known = || {
+                let mut history = self.history.iter();
+                history.any(|known| {
+                    known.started == attempt.started
+                        && known.latency_ms == attempt.latency_ms
+                        && known.verdict == attempt.verdict
+                        && known.status == attempt.status
+                })
+            };
+            if is_later || !(is_full || is_known()) {
                 attempt::push(&mut self.history, attempt);
             }
         }

@@ -47,6 +47,10 @@ impl Keeper {
                 tracing::warn!("there is no room to compact what is kept");
                 Ok(())
             }
+            Err(error @ KeepError::TooLarge { .. }) => {
+                tracing::error!(%error, "what is kept can't be compacted");
+                Ok(())
+            }
             Err(error) => {
                 tracing::error!(%error, "what is kept can't be compacted");
                 Err(Fault::NotKept(error.to_string()))

@@ -15,6 +15,7 @@ mod space;
 #[cfg(test)]
 mod tests;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -85,6 +86,9 @@ pub struct Keeper {
     changed: Changed,
     counts: space::Counts,
     quotas: quota::Quotas,
+    /// Parts of the small state that kept says, each with a hash of its record: not written again
+    /// while they are the same. None when the process starts.
+    standing_kept: BTreeMap<journal::Offset, u64>,
     /// When dead letters are next looked through for those that expire.
     expire_at: Instant,
     /// What the log may take where nothing else takes anything.
@@ -106,6 +110,7 @@ impl Keeper {
             changed: Changed::default(),
             counts: space::Counts::default(),
             quotas: quota::Quotas::default(),
+            standing_kept: BTreeMap::new(),
         }
     }
 

@@ -11,9 +11,10 @@
 //! with the records that changed it goes too.
 
 use std::collections::BTreeMap;
+use std::hash::{DefaultHasher, Hash, Hasher};
 use std::ops::Range;
 
-use journal::{Offset, SegmentFacts, Stored};
+use journal::{Offset, Record, SegmentFacts, Stored};
 use roaring::RoaringTreemap;
 
 use super::{Keeper, fault};
@@ -70,6 +71,11 @@ impl Keeper {
                 }
                 // It is tried again; giving up what is owed or dead wouldn't help.
                 Err(KeepError::Unreadable) => return Ok(()),
+                Err(error @ KeepError::TooLarge { .. }) => {
+                    // The segment stays until less is owed of it.
+                    tracing::error!(%error, "a segment can't be reclaimed");
+                    return Ok(());
+                }
                 Err(KeepError::Append(error)) => {
                     tracing::error!(%error, "what is kept can't be written");
                     return Err(Fault::LogStopped);
@@ -150,7 +156,17 @@ impl Keeper {
         live.extend(replayed.iter().filter(|offset| range.start.0 <= *offset));
         self.copy_records(range.clone(), &live).await?;
         let states = self.states(range.clone(), &live)?;
+        let standing = states.iter().filter(|state| state.what == What::Standing);
+        let hashes: Vec<_> = standing
+            .map(|state| (state.offset, state.is_there.then(|| hash_of(&state.record))))
+            .collect();
         self.keep(states).await?;
+        for (part, hash) in hashes {
+            match hash {
+                Some(hash) => drop(self.standing_kept.insert(part, hash)),
+                None => drop(self.standing_kept.remove(&part)),
+            }
+        }
         self.fold.touched.clear();
         self.fold.touched_letters.clear();
         self.fold.base = segment.end;
@@ -254,16 +270,7 @@ impl Keeper {
         for id in &self.fold.touched_letters {
             letters.insert(Offset(id), self.view.letter(Offset(id))?);
         }
-        let standing = self.fold.standing();
-        let was_kept = self.view.kept_at(What::Standing, Offset(0))?.is_some();
-        if !standing.is_empty() || was_kept {
-            states.push(ToKeep {
-                what: What::Standing,
-                offset: Offset(0),
-                is_there: true,
-                record: records::standing(&standing),
-            });
-        }
+        self.standing_states(&mut states)?;
         states.extend(letters.into_iter().map(|(id, row)| ToKeep {
             what: What::Letter,
             offset: id,
@@ -271,6 +278,27 @@ impl Keeper {
             record: records::letter(id, row.as_ref()),
         }));
         Ok(states)
+    }
+
+    /// The parts of the small state of which kept says something else, or nothing.
+    fn standing_states(&self, states: &mut Vec<ToKeep>) -> Result<(), KeepError> {
+        let mut parts = self.fold.standing_parts();
+        let all = Offset(0)..Offset(u64::MAX);
+        for part in self.view.kept_in(What::Standing, all)? {
+            parts.entry(part).or_default();
+        }
+        for (part, records) in parts {
+            let record = records::standing(part, &records);
+            if self.standing_kept.get(&part) != Some(&hash_of(&record)) {
+                states.push(ToKeep {
+                    what: What::Standing,
+                    offset: part,
+                    is_there: !records.is_empty(),
+                    record,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// What is owed of each of these offsets: nothing is told only where kept says otherwise.
@@ -308,9 +336,16 @@ impl Keeper {
                 what: What::Owed,
                 offset,
                 is_there,
-                record: owed.record(),
+                record: owed.record_within(self.kept.record_bytes_max()),
             });
         }
         Ok(states)
     }
+}
+
+/// Tells the bodies of records of this process apart.
+fn hash_of(record: &Record) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    record.body.hash(&mut hasher);
+    hasher.finish()
 }

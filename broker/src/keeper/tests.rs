@@ -10,6 +10,7 @@ use tokio::sync::mpsc;
 use super::*;
 use crate::records::dead::Dead;
 use crate::records::envelope::{self, Context};
+use crate::records::held::Held;
 use crate::records::routed::Routed;
 use crate::records::{Cause, Number};
 use crate::view::Place;
@@ -103,15 +104,15 @@ fn dead(offset: Offset) -> Record {
     dead.record()
 }
 
-/// Fills the first segment with events that are routed to nobody.
-async fn fill(log: &Journal) -> Offset {
-    let mut end = Offset(0);
-    while log.segments().len() < 2 {
-        end = append(log, event(end.0)).await;
+/// Fills the segment that is being written with events that are routed to nobody.
+async fn fill(log: &Journal) {
+    let before = log.segments().len().max(1);
+    let mut last = log.start();
+    while log.segments().len() <= before {
+        last = append(log, event(last.0)).await;
     }
-    end = Offset(end.0 + 1);
+    let end = Offset(last.0 + 1);
     append(log, Routed::default().record(log.start(), end)).await;
-    end
 }
 
 /// A replay owed an event, and the delivery died: the router has read that, the keeper hasn't.
@@ -127,5 +128,36 @@ fn a_replayed_event_that_has_just_died_is_kept_with_its_letter() {
         keeper.follow_to_end().unwrap();
         assert!(keeper.view.letter(letter).unwrap().is_some());
         assert!(keeper.view.kept_at(What::Copy, of).unwrap().is_some());
+    });
+}
+
+/// More keys are blocked than one record takes, and some are let go again.
+#[test]
+fn blocked_keys_outlive_their_segment_however_many() {
+    run(async |keeper, log| {
+        let held = |n: u64, by| Held {
+            number: BILLING,
+            key: format!("{n:01024}").into_bytes().into(),
+            by,
+        };
+        for n in 0..100 {
+            append(log, held(n, Some(Offset(n))).record()).await;
+        }
+        fill(log).await;
+        keeper.follow_to_end().unwrap();
+        keeper.reclaim().await.unwrap();
+        for n in 16..40 {
+            append(log, held(n, None).record()).await;
+        }
+        fill(log).await;
+        keeper.follow_to_end().unwrap();
+        keeper.reclaim().await.unwrap();
+        assert_eq!(log.segments().len(), 1, "all of it is gone");
+
+        let kept = keeper.kept.journal().clone();
+        let on_progress: OnProgress = Arc::new(|_| {});
+        let anew = open(log, kept, &Place::Memory, &on_progress).unwrap();
+        assert_eq!(anew.fold.blocked.len(), 76);
+        assert_eq!(anew.fold.blocked, keeper.fold.blocked);
     });
 }

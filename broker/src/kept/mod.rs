@@ -73,7 +73,15 @@ pub(crate) enum KeepError {
     /// What is to be kept can't be read.
     #[error("what is still needed can't be read")]
     Unreadable,
-    /// The journal has stopped, or takes no record of that size.
+    /// It is larger than any record may be.
+    #[error("what is still needed is too large to be kept: {bytes} bytes about offset {offset}")]
+    TooLarge {
+        /// The record's size.
+        bytes: usize,
+        /// What it is about.
+        offset: u64,
+    },
+    /// The journal has stopped.
     #[error("what is kept can't be written: {0}")]
     Append(AppendError),
     /// Where it lies can't be written down.
@@ -180,7 +188,8 @@ impl Kept {
             return Ok(());
         };
         let is_there = match what {
-            What::Copy | What::Standing => true,
+            What::Copy => true,
+            What::Standing => !records::read_standing(stored)?.is_empty(),
             What::Owed => !OwedThen::read(stored)?.to.is_empty(),
             What::Letter => records::read_letter(stored)?.1.is_some(),
         };
@@ -197,8 +206,24 @@ impl Kept {
         Ok(())
     }
 
+    /// The largest body that a record may have.
+    pub(crate) fn record_bytes_max(&self) -> usize {
+        self.journal.facts().group_bytes_max - RECORD_HEADER_BYTES
+    }
+
     /// Writes all of it, and returns once it would survive a power cut and can be looked up.
+    ///
+    /// # Errors
+    ///
+    /// [`KeepError`]. One that is too large is found before anything is written.
     pub(crate) async fn put(&mut self, things: Vec<ToKeep>) -> Result<(), KeepError> {
+        let bytes_max = self.record_bytes_max();
+        for thing in &things {
+            let (bytes, Offset(offset)) = (thing.record.body.len(), thing.offset);
+            if bytes > bytes_max {
+                return Err(KeepError::TooLarge { bytes, offset });
+            }
+        }
         let mut things = things.into_iter().peekable();
         let mut written = Vec::new();
         let group_max = GROUP_BYTES_TARGET.min(self.journal.facts().group_bytes_max / 2);

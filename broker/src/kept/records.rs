@@ -6,8 +6,8 @@
 //! (1 parked, 2 owed again) | with 2: since varint | with 1: due varint, count varint, attempts
 //! ([`crate::records::attempt`]).
 //! Letter (3): id varint | there u8 | when 1, its row ([`crate::dead_letters::Row`]).
-//! Standing (4): zero u8 | count varint | small state as records of the log's kinds: kind u8 |
-//! version u8 | body as bytes behind a varint length.
+//! Standing (4): part varint | count varint (0: there is nothing any more) | small state as records of
+//! the log's kinds: kind u8 | version u8 | body as bytes behind a varint length.
 //! Mark (11): as in the log.
 //!
 //! Of several about the same offset the last counts.
@@ -16,6 +16,7 @@ use journal::{Offset, Record, Stored, WallTime};
 
 use crate::dead_letters::Row;
 use crate::fold::ParkedThen;
+use crate::records::attempt::{self, Attempt};
 use crate::records::wire::{self, Short, Take};
 use crate::records::{Malformed, Number, VERSION};
 
@@ -78,8 +79,41 @@ pub(crate) struct OwedTo {
     pub(crate) parked: Option<ParkedThen>,
 }
 
+/// How the histories of what is parked are made shorter, step by step.
+const HISTORIES: [fn(&mut Vec<Attempt>); 3] = [
+    |history| {
+        let last = history.len().saturating_sub(1);
+        let middle = history.get_mut(1..last).unwrap_or_default();
+        middle.iter_mut().for_each(|attempt| attempt.body.clear());
+    },
+    |history| history.iter_mut().for_each(|attempt| attempt.body.clear()),
+    |history| {
+        attempt::keep_ends(history);
+        for attempt in history {
+            attempt.body.clear();
+            attempt.text = "".into();
+        }
+    },
+];
+
 impl OwedThen {
-    pub(crate) fn record(&self) -> Record {
+    /// As much of it as fits a record of `bytes_max`: an event that is owed to many may come with
+    /// longer histories than that. First go the answers' bodies, then all attempts but each
+    /// history's first and last; how many there were stays, and when the next is due.
+    pub(crate) fn record_within(mut self, bytes_max: usize) -> Record {
+        let mut record = self.record();
+        for lessen in HISTORIES {
+            if record.body.len() <= bytes_max {
+                break;
+            }
+            let parked = self.to.iter_mut().filter_map(|owed| owed.parked.as_mut());
+            parked.for_each(|parked| lessen(&mut parked.history));
+            record = self.record();
+        }
+        record
+    }
+
+    fn record(&self) -> Record {
         let mut body = Vec::new();
         wire::put_varint(&mut body, self.offset.0);
         wire::put_varint(&mut body, self.to.len() as u64);
@@ -149,9 +183,10 @@ pub(crate) fn read_letter(stored: &Stored) -> Result<(Offset, Option<Row>), Malf
     .map_err(Malformed::at(stored.offset, LETTER))
 }
 
-/// Small state, as records.
-pub(crate) fn standing(records: &[Record]) -> Record {
-    let mut body = vec![0];
+/// A part of the small state, as records.
+pub(crate) fn standing(part: Offset, records: &[Record]) -> Record {
+    let mut body = Vec::new();
+    wire::put_varint(&mut body, part.0);
     put_standing(&mut body, records);
     record(STANDING, 0, body)
 }
@@ -160,7 +195,7 @@ pub(crate) fn standing(records: &[Record]) -> Record {
 pub(crate) fn read_standing(stored: &Stored) -> Result<Vec<Record>, Malformed> {
     (|| {
         let mut take = Take::new(&stored.body);
-        take.byte("zero")?;
+        take.varint("part")?;
         take_standing(&mut take)
     })()
     .map_err(Malformed::at(stored.offset, STANDING))
@@ -205,7 +240,7 @@ mod tests {
 
     use super::*;
     use crate::dead_letters::{Reason, State};
-    use crate::records::attempt::{Attempt, Verdict};
+    use crate::records::attempt::Verdict;
     use crate::records::{Cause, EVENT};
 
     fn stored(record: Record) -> Stored {
@@ -279,8 +314,35 @@ mod tests {
             Ok((row.id, None))
         );
 
-        let whole = owed.record();
-        for length in 0..whole.body.len() {
+        let mut many = owed;
+        let mut parked = many.to[1].clone();
+        let Some(ParkedThen { history, .. }) = &mut parked.parked else {
+            unreachable!()
+        };
+        for (n, attempt) in (0..).zip(history.iter_mut()) {
+            attempt.body = vec![n; 4096].into();
+        }
+        many.to = (2..200)
+            .map(|number| OwedTo {
+                number,
+                ..parked.clone()
+            })
+            .collect();
+        for bytes_max in [2 << 20, 1 << 20, 64 << 10, 12 << 10] {
+            let record = many.clone().record_within(bytes_max);
+            assert!(record.body.len() <= bytes_max, "{bytes_max}");
+            let read = OwedThen::read(&stored(record)).unwrap();
+            for (read, to) in read.to.iter().zip(&many.to) {
+                assert_eq!((read.number, read.again), (to.number, to.again));
+                let (read, to) = (read.parked.as_ref(), to.parked.as_ref());
+                let (read, to) = (read.unwrap(), to.unwrap());
+                assert_eq!(read.due, to.due);
+                assert_eq!(attempt::count(&read.history), attempt::count(&to.history));
+            }
+        }
+
+        let whole = many.record();
+        for length in (0..whole.body.len()).step_by(997) {
             let cut = Record {
                 body: whole.body.slice(..length),
                 ..whole.clone()

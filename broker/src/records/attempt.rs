@@ -55,6 +55,21 @@ pub fn push(history: &mut Vec<Attempt>, attempt: Attempt) {
     }
 }
 
+/// Leaves out all but the first and the last, and counts them.
+pub(crate) fn keep_ends(history: &mut Vec<Attempt>) {
+    let last = history.len().saturating_sub(1);
+    let Some(middle) = history.get(1..last) else {
+        return;
+    };
+    let gone = middle.iter().fold(0u32, |gone, attempt| {
+        gone.saturating_add(attempt.left_out.saturating_add(1))
+    });
+    history.drain(1..last);
+    if let Some(last) = history.get_mut(1) {
+        last.left_out = last.left_out.saturating_add(gone);
+    }
+}
+
 /// How many attempts were made, those left out too.
 pub fn count(history: &[Attempt]) -> u32 {
     numbered(history).last().map_or(0, |(number, _)| number)

@@ -15,7 +15,7 @@ pub(crate) enum What {
     Owed = 2,
     /// The state of a dead letter, under its id.
     Letter = 3,
-    /// Small state, under offset 0.
+    /// A part of the small state, under the part's number.
     Standing = 4,
 }
 
