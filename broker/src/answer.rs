@@ -70,6 +70,14 @@ pub enum Reply {
         /// The success's status.
         status: u16,
     },
+    /// What claims to be a CloudEvent and is larger than any ingress takes. The function did its
+    /// work, and would answer the same again.
+    TooLarge {
+        /// The success's status.
+        status: u16,
+        /// How large, for people.
+        why: String,
+    },
     /// A CloudEvent, which goes through ingress of the same broker.
     Event {
         /// The success's status.
@@ -94,7 +102,10 @@ impl Answer {
     pub fn code(&self) -> u16 {
         match self {
             Self::Took(
-                Reply::None { status } | Reply::Ignored { status } | Reply::Event { status, .. },
+                Reply::None { status }
+                | Reply::Ignored { status }
+                | Reply::TooLarge { status, .. }
+                | Reply::Event { status, .. },
             )
             | Self::Garbled { status, .. }
             | Self::Said { status, .. }

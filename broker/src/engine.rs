@@ -120,6 +120,7 @@ pub struct Found {
 pub struct Engine {
     pub(crate) log: Log,
     admission: Arc<Admission>,
+    hops_max: u8,
     pub(crate) registrar: Arc<Registrar>,
     pub(crate) pausing: Arc<Pausing>,
     dead_letters: DeadLetters,
@@ -231,6 +232,7 @@ impl Engine {
         let parts = router::Parts {
             log: log.clone(),
             event_bytes_max: limits.event_bytes_max,
+            retention_dead_letters,
             admission: Arc::clone(&admission),
             workers: peers.clone(),
             questions,
@@ -269,6 +271,7 @@ impl Engine {
         let engine = Self {
             log,
             admission,
+            hops_max: limits.hops_max,
             registrar,
             pausing,
             dead_letters,
@@ -292,7 +295,7 @@ impl Engine {
 
     /// The door.
     pub fn ingress(&self) -> Ingress {
-        Ingress::new(Arc::clone(&self.admission), self.log.clone())
+        Ingress::new(Arc::clone(&self.admission), self.log.clone(), self.hops_max)
     }
 
     /// The door for the tasks of one current-thread runtime, and the porter to spawn there:
@@ -300,7 +303,10 @@ impl Engine {
     /// system call each.
     pub fn local_ingress(&self) -> (Ingress, Porter) {
         let (log, porter) = self.log.local();
-        (Ingress::new(Arc::clone(&self.admission), log), porter)
+        (
+            Ingress::new(Arc::clone(&self.admission), log, self.hops_max),
+            porter,
+        )
     }
 
     /// What the log's segments hold. Someone must [`tend`](Sidecars::tend) them, or all is read.

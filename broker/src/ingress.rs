@@ -72,11 +72,16 @@ pub struct Receipt {
 pub struct Ingress {
     admission: Arc<Admission>,
     log: Log,
+    hops_max: u8,
 }
 
 impl Ingress {
-    pub(crate) fn new(admission: Arc<Admission>, log: Log) -> Self {
-        Self { admission, log }
+    pub(crate) fn new(admission: Arc<Admission>, log: Log, hops_max: u8) -> Self {
+        Self {
+            admission,
+            log,
+            hops_max,
+        }
     }
 
     /// What is known of a broker before its event has been read: whether it exists, and how
@@ -114,7 +119,17 @@ impl Ingress {
         let records = batch
             .events
             .iter()
-            .map(|event: &Event| envelope::record(to.number, arrival, context, event))
+            .map(|event: &Event| match event.hops_left() {
+                None => envelope::record(to.number, arrival, context, event),
+                Some(left) => {
+                    let hops = self.hops_max.saturating_sub(left);
+                    let context = Context {
+                        hops: context.hops.max(hops),
+                        ..context.clone()
+                    };
+                    envelope::record(to.number, arrival, &context, event)
+                }
+            })
             .collect::<Vec<_>>();
         if records.is_empty() {
             let end = self.log.end();

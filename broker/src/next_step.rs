@@ -53,6 +53,8 @@ pub fn next_step(terms: &Terms, before: Before, answer: &Answer, chance: f64) ->
         Answer::Took(Reply::Ignored { .. }) if terms.replies == Replies::Strict => {
             retry_or_give_up(terms, before, None, chance)
         }
+        // Ingress would refuse it for good, so the function isn't called again for it.
+        Answer::Took(Reply::TooLarge { .. }) => Next::GiveUp(Cause::Reply),
         Answer::Took(_) => Next::Settle,
         Answer::Said {
             status,
@@ -285,6 +287,16 @@ mod tests {
             ..terms()
         };
         assert_eq!(step(&strict), Next::RetryAfter(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn a_reply_that_is_too_large_is_not_asked_for_again() {
+        let too_large = Answer::Took(Reply::TooLarge {
+            status: 200,
+            why: "the reply is larger than 9 bytes".to_owned(),
+        });
+        let next = next_step(&terms(), at(1), &too_large, 0.0);
+        assert_eq!(next, Next::GiveUp(Cause::Reply));
     }
 
     #[test]

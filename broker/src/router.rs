@@ -101,6 +101,8 @@ pub struct Router {
     pub(crate) log: Log,
     /// The largest event that any broker takes.
     pub(crate) event_bytes_max: usize,
+    /// How long a dead letter is kept, and so its forwarding tried.
+    pub(crate) retention_dead_letters: Duration,
     pub(crate) admission: Arc<Admission>,
     pub(crate) workers: Vec<mpsc::Sender<ToWorker>>,
     pub(crate) questions: mpsc::Receiver<ToRouter>,
@@ -145,6 +147,7 @@ pub struct Router {
 pub(crate) struct Parts {
     pub(crate) log: Log,
     pub(crate) event_bytes_max: usize,
+    pub(crate) retention_dead_letters: Duration,
     pub(crate) admission: Arc<Admission>,
     pub(crate) workers: Vec<mpsc::Sender<ToWorker>>,
     pub(crate) questions: mpsc::Receiver<ToRouter>,
@@ -164,6 +167,7 @@ impl Router {
         let Parts {
             log,
             event_bytes_max,
+            retention_dead_letters,
             admission,
             workers,
             questions,
@@ -194,6 +198,7 @@ impl Router {
         Ok(Self {
             log,
             event_bytes_max,
+            retention_dead_letters,
             admission,
             workers,
             questions,

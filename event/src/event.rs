@@ -42,6 +42,7 @@ pub enum Mode {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Event {
     stored: Bytes,
+    hops_left: Option<u8>,
 }
 
 impl Event {
@@ -51,12 +52,32 @@ impl Event {
     /// attributes mean was checked when the event was first made, and isn't again.
     pub fn from_stored(stored: Bytes) -> Result<Event, StoredError> {
         Parts::checked(&stored)?;
-        Ok(Event { stored })
+        Ok(Event {
+            stored,
+            hops_left: None,
+        })
     }
 
     /// For bytes that we have just written and checked.
     pub(crate) fn trusted(stored: Bytes) -> Event {
-        Event { stored }
+        Event {
+            stored,
+            hops_left: None,
+        }
+    }
+
+    /// Notes what the sender's `knativebrokerttl` says, if it is a number: the other brokers
+    /// take anything else for absent too.
+    pub(crate) fn note_hops_left(&mut self, written: &str) {
+        let left = written.trim().parse::<i64>().ok();
+        // It fits after the clamp.
+        self.hops_left = left.map(|left| left.clamp(0, i64::from(u8::MAX)) as u8);
+    }
+
+    /// How many replies more may follow from it, where another Knative broker that it came
+    /// through said so: its `knativebrokerttl`, at most 255. It isn't part of the stored form.
+    pub fn hops_left(&self) -> Option<u8> {
+        self.hops_left
     }
 
     /// The bytes for the log.

@@ -6,9 +6,13 @@
 /// Longest attribute name that is kept, in bytes: its length takes two bytes of the stored form.
 pub const NAME_BYTES_MAX: usize = u16::MAX as usize;
 
-/// Attributes that only Weft itself may speak of. A sender's are dropped when decoding, in every
+/// How many replies more another Knative broker would let follow from an event. It is taken for
+/// [`Event::hops_left`](crate::Event::hops_left) when decoding, and dropped (contract §7).
+pub const BROKER_TTL: &str = "knativebrokerttl";
+
+/// Attributes that only brokers may speak of. A sender's are dropped when decoding, in every
 /// mode, so that nobody can claim to be somebody else, to have hopped or to be a replay.
-pub const RESERVED: [&str; 3] = ["weftprincipal", "wefthops", "weftreplay"];
+pub const RESERVED: [&str; 4] = ["weftprincipal", "wefthops", "weftreplay", BROKER_TTL];
 
 /// Says whether `name` may be an attribute's: `[a-z0-9]+`, at most [`NAME_BYTES_MAX`], and not
 /// `data`, which the specification keeps for the payload.
@@ -23,8 +27,8 @@ pub fn is_valid(name: &str) -> bool {
 
 /// Says whether a sender's attribute of this name is dropped.
 pub fn is_reserved(name: &str) -> bool {
-    // All begin alike, and few others do: most names cost one comparison.
-    name.starts_with("weft") && RESERVED.contains(&name)
+    // All but one begin alike, and few others do: most names cost two comparisons.
+    (name.starts_with("weft") && RESERVED.contains(&name)) || name == BROKER_TTL
 }
 
 /// Names that have a code in the stored form, the code being the index. 0 stands for any other.
@@ -84,8 +88,9 @@ mod tests {
     }
 
     #[test]
-    fn reserved_names_begin_alike() {
+    fn reserved_names_and_no_others_are_reserved() {
         assert!(RESERVED.iter().all(|name| is_reserved(name)));
+        assert!(!is_reserved("knativebroker") && !is_reserved("knativeerrordest"));
         assert!(!is_reserved("weft") && !is_reserved("weftnotbefore") && !is_reserved("hops"));
     }
 

@@ -26,7 +26,11 @@ pub(crate) fn decode(document: &[u8], depth_max: usize) -> Result<Event, DecodeE
     let read = read(document, &members)?;
     if read.reserved {
         let stripped = splice::edit(document, &[], &name::RESERVED)?;
-        return decode(&stripped, depth_max);
+        let mut event = decode(&stripped, depth_max)?;
+        if let Some(hops_left) = &read.hops_left {
+            event.note_hops_left(hops_left);
+        }
+        return Ok(event);
     }
     write(document, read)
 }
@@ -41,6 +45,7 @@ struct Read<'a> {
     data_base64: Option<&'a Member>,
     nulls: bool,
     reserved: bool,
+    hops_left: Option<Cow<'a, str>>,
 }
 
 fn read<'a>(document: &'a [u8], members: &'a [Member]) -> Result<Read<'a>, DecodeError> {
@@ -50,6 +55,7 @@ fn read<'a>(document: &'a [u8], members: &'a [Member]) -> Result<Read<'a>, Decod
         data_base64: None,
         nulls: false,
         reserved: false,
+        hops_left: None,
     };
     let mut null_names: Vec<Cow<'a, str>> = Vec::new();
     for member in members {
@@ -61,6 +67,12 @@ fn read<'a>(document: &'a [u8], members: &'a [Member]) -> Result<Read<'a>, Decod
             "data_base64" => read.data_base64.replace(member),
             reserved if name::is_reserved(reserved) => {
                 read.reserved = true;
+                if reserved == name::BROKER_TTL {
+                    // Whatever isn't a number counts as absent.
+                    read.hops_left = value(document, member, &name)
+                        .unwrap_or_default()
+                        .map(|(text, _)| text);
+                }
                 None
             }
             _ => {

@@ -1142,3 +1142,43 @@ fn no_version_is_upgraded() {
         );
     }
 }
+
+/// Contract §7: the hops that another Knative broker leaves an event are read, and go no further.
+#[test]
+fn a_broker_ttl_is_taken_for_hops_left_and_dropped() {
+    let left = |headers: &[(&str, &str)], body: &str| {
+        let pairs = headers
+            .iter()
+            .map(|(name, value)| (*name, value.as_bytes()));
+        let mut events = decode(&pairs.collect::<Vec<_>>(), body.as_bytes()).unwrap();
+        let event = events.remove(0);
+        assert_eq!(event.as_ref().attribute("knativebrokerttl"), None);
+        event.hops_left()
+    };
+    for (written, expected) in [
+        ("254", Some(254)),
+        ("1000", Some(255)),
+        ("-1", Some(0)),
+        ("many", None),
+    ] {
+        let mut headers = REQUIRED.to_vec();
+        assert_eq!(left(&headers, ""), None);
+        headers.push(("ce-knativebrokerttl", written));
+        assert_eq!(left(&headers, ""), expected, "{written}");
+        let json = [("content-type", http::JSON)];
+        let document = |value: &str| {
+            format!(
+                r#"{{"specversion":"1.0","knativebrokerttl":{value},"id":"1","source":"/s","type":"t"}}"#
+            )
+        };
+        let text = document(&format!("{written:?}"));
+        assert_eq!(left(&json, &text), expected, "{written}, as text");
+        if expected.is_some() {
+            assert_eq!(
+                left(&json, &document(written)),
+                expected,
+                "{written}, as a number"
+            );
+        }
+    }
+}

@@ -530,9 +530,9 @@ proptest! {
     }
 
     #[test]
-    fn reserved_attributes_leave_without_a_trace(plan in plan(), at in 0..4_usize) {
+    fn reserved_attributes_leave_without_a_trace(plan in plan(), at in 0..5_usize) {
         let document = plan.document();
-        let name = ["weftprincipal", "wefthops", "weftreplay", "weft\\u0068ops"][at];
+        let name = ["weftprincipal", "wefthops", "weftreplay", "weft\\u0068ops", "knativebrokerttl"][at];
         for spoiled in [
             document.replacen('{', &format!("{{\"{name}\":{{\"a\":[1,2]}},"), 1),
             format!("{},\"{name}\" : \"x\"}}{}", &document[..document.rfind('}').unwrap()], &document[document.rfind('}').unwrap() + 1..]),

@@ -367,10 +367,17 @@ fn event_headers(id: &str, source: &str, ty: &str) -> HeaderMap {
     pairs.into_iter().collect()
 }
 
+/// The largest reply that is read whole, as the node has it by default.
+const REPLY_BYTES_MAX: usize = 4 << 20;
+
 /// A success, judged as the HTTP adapter judges it.
 fn success(status: u16, headers: &HeaderMap, body: Bytes) -> Answer {
     let code = StatusCode::from_u16(status).expect("a script's status is one");
     let is_empty = body.is_empty();
+    if body.len() > REPLY_BYTES_MAX && status != 202 {
+        let why = format!("the reply is larger than {REPLY_BYTES_MAX} bytes");
+        return Answer::Took(Reply::TooLarge { status, why });
+    }
     let limits = Limits {
         event_bytes_max: usize::MAX,
         ..Limits::default()

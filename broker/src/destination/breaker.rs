@@ -31,9 +31,12 @@ impl Heard {
     /// What `answer` says of the destination.
     pub fn of(answer: &Answer) -> Self {
         match answer {
-            Answer::Took(Reply::None { .. } | Reply::Ignored { .. } | Reply::Event { .. }) => {
-                Self::Success
-            }
+            Answer::Took(
+                Reply::None { .. }
+                | Reply::Ignored { .. }
+                | Reply::TooLarge { .. }
+                | Reply::Event { .. },
+            ) => Self::Success,
             Answer::TimedOut | Answer::Unreachable(_) => Self::Failure,
             Answer::Said { status, .. } if *status == 429 || 500 <= *status => Self::Failure,
             Answer::Said { .. } | Answer::Garbled { .. } | Answer::Declined { .. } => Self::Neutral,

@@ -7,13 +7,13 @@ use std::sync::Arc;
 
 use journal::Offset;
 use tokio::sync::oneshot;
-use triggers::{BrokerName, Destination, Index, Trigger, TriggerName};
+use triggers::{BrokerName, Destination, Index, Terms, Trigger, TriggerName};
 
 use super::Router;
 use crate::Fault;
 use crate::admission::BrokerFacts;
 use crate::lane::LaneFacts;
-use crate::pausing::{self, Pausing};
+use crate::pausing;
 use crate::records::settled::{Settled, Settlement};
 use crate::records::trigger_set::Kind;
 use crate::records::{FORWARD, Number, Outcome, Why};
@@ -77,7 +77,7 @@ impl Router {
                 continue;
             };
             let broker = numbers.get(&trigger.broker).copied();
-            for facts in facts_of(entry, trigger, broker, self.event_bytes_max, &self.pausing) {
+            for facts in facts_of(entry, trigger, broker, self) {
                 wanted.insert(facts.number, Arc::new(facts));
             }
             if trigger.not_ready.is_none() && broker.is_some() {
@@ -86,7 +86,7 @@ impl Router {
         }
         for (entry, trigger) in self.registry.ad_hoc() {
             let broker = numbers.get(&trigger.broker).copied();
-            for facts in facts_of(entry, &trigger, broker, self.event_bytes_max, &self.pausing) {
+            for facts in facts_of(entry, &trigger, broker, self) {
                 wanted.insert(facts.number, Arc::new(facts));
             }
         }
@@ -249,14 +249,21 @@ impl Router {
     }
 }
 
-/// The lanes that a trigger needs: its own, and one towards its dead letter sink.
+/// The lanes that a trigger needs: its own, and one towards its dead letter sink. What that one
+/// can't bring now, it brings later, with the trigger's waits, for as long as the letter is kept: a
+/// sink that is down for a day gets everything (docs/adr/0008-forwarding-lasts.md).
 fn facts_of(
     entry: &Entry,
     trigger: &Trigger,
     broker: Option<Number>,
-    event_bytes_max: usize,
-    pausing: &Pausing,
+    router: &Router,
 ) -> impl Iterator<Item = LaneFacts> {
+    let Router {
+        event_bytes_max,
+        retention_dead_letters,
+        pausing,
+        ..
+    } = router;
     let lane = |number: Number, destination: &Destination, forwards: bool| LaneFacts {
         number,
         uid: entry.uid,
@@ -264,10 +271,17 @@ fn facts_of(
         namespace: trigger.name.namespace().into(),
         broker: trigger.broker.clone(),
         broker_number: broker.unwrap_or(0),
-        event_bytes_max,
+        event_bytes_max: *event_bytes_max,
         destination: destination.clone(),
         forwards,
-        terms: trigger.terms.clone(),
+        terms: match number & FORWARD {
+            0 => trigger.terms.clone(),
+            _ => Terms {
+                retry: None,
+                event_age_max: Some(*retention_dead_letters),
+                ..trigger.terms.clone()
+            },
+        },
         pauses: pausing.of(
             (number & FORWARD == 0).then_some(number),
             destination.key().as_str(),

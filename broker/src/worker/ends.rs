@@ -350,14 +350,20 @@ impl AtWork {
         since: WallTime,
         own: Option<WallTime>,
     ) -> Expires {
-        let aged = facts.terms.event_age_max.map(|age_max| {
-            let paused = facts.pauses.paused_between(since, self.log.clock().wall());
-            since.after(age_max).after(paused)
-        });
+        let aged = facts
+            .terms
+            .event_age_max
+            .map(|age_max| self.aged(facts, since, age_max));
         match (own, aged) {
             (None, None) => Expires::Never,
             (Some(at), None) | (None, Some(at)) => Expires::At(at),
             (Some(own), Some(aged)) => Expires::At(own.min(aged)),
         }
+    }
+
+    /// When a delivery that began `since` is `age_max` old, its trigger's pauses apart.
+    pub(super) fn aged(&self, facts: &LaneFacts, since: WallTime, age_max: Duration) -> WallTime {
+        let paused = facts.pauses.paused_between(since, self.log.clock().wall());
+        since.after(age_max).after(paused)
     }
 }

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use event::Event;
-use journal::{AppendError, Offset};
+use journal::{AppendError, Offset, WallTime};
 use tokio::time::Instant;
-use triggers::Replies;
+use triggers::{Replies, Terms};
 
 use super::AtWork;
 use super::flight::{Answered, Landing, Sent};
@@ -138,11 +138,20 @@ impl AtWork {
         {
             attempted.answer = answer;
         }
+        if facts.is_forward()
+            && let Answer::Took(Reply::TooLarge { status, .. }) = attempted.answer
+        {
+            // What a dead letter sink answers is no reply.
+            attempted.answer = Answer::Took(Reply::None { status });
+        }
+        let deadline = match &attempted.answer {
+            Answer::Declined { .. } => self.nack_deadline(&facts, &sent),
+            _ => sent.deadline,
+        };
         let before = Before {
             attempt,
             nacks: delivery.nacks,
-            left: sent
-                .deadline
+            left: deadline
                 .filter(|_| self.log.may_delete())
                 .map(|deadline| deadline.since(now)),
         };
@@ -210,6 +219,16 @@ impl AtWork {
             }
         }
         self.wake(slot);
+    }
+
+    /// Until when a delivery that is declined may be asked for again. A nack uses up neither retries
+    /// nor patience, so where `retry` is written and no age, the default age is its end.
+    fn nack_deadline(&self, facts: &LaneFacts, sent: &Sent) -> Option<WallTime> {
+        if facts.terms.event_age_max.is_some() {
+            return sent.deadline;
+        }
+        let aged = self.aged(facts, sent.born, Terms::EVENT_AGE_MAX);
+        Some(sent.deadline.map_or(aged, |deadline| deadline.min(aged)))
     }
 
     fn lane_failed(&mut self, slot: u32) {
@@ -291,7 +310,11 @@ impl AtWork {
         reply: Event,
         sent: Sent,
     ) {
-        let hops = sent.hops.saturating_add(1);
+        // A reply may have come through another Knative broker, which counts them too.
+        let elsewhere = reply
+            .hops_left()
+            .map(|left| self.limits.hops_max.saturating_sub(left));
+        let hops = sent.hops.saturating_add(1).max(elsewhere.unwrap_or(0));
         let refused = if hops > self.limits.hops_max {
             Some(Cause::Loop)
         } else if reply.as_ref().wire_len() > facts.event_bytes_max {
@@ -498,6 +521,7 @@ fn record(
     let answer = &attempted.answer;
     let (verdict, text): (Verdict, Box<str>) = match answer {
         Answer::Took(Reply::Ignored { .. }) => (Verdict::NotAnEvent, Box::default()),
+        Answer::Took(Reply::TooLarge { why, .. }) => (Verdict::Garbled, why.as_str().into()),
         Answer::Took(_) => (Verdict::Took, Box::default()),
         Answer::Garbled { why, .. } => (Verdict::Garbled, why.as_str().into()),
         Answer::Said { .. } | Answer::Declined { .. } => (Verdict::Said, Box::default()),

@@ -98,8 +98,12 @@ fn binary(headers: &HeaderMap, body: &[u8], limits: &Limits) -> Result<Event, De
     let mut first = [None; ON_STACK];
     let mut further = Vec::new();
     let (mut count, mut text_bytes) = (0, 0_usize);
+    let mut hops_left = None;
     for (header, value) in headers {
         let Some((code, name)) = attribute_of(header) else {
+            if header.as_str().strip_prefix(PREFIX) == Some(name::BROKER_TTL) {
+                hops_left = value.to_str().ok();
+            }
             continue;
         };
         text_bytes += value.len();
@@ -126,7 +130,11 @@ fn binary(headers: &HeaderMap, body: &[u8], limits: &Limits) -> Result<Event, De
         }
         writer.end(ValueKind::String);
     }
-    check::admit(writer.finish(Body::Binary(body)), Place::Header)
+    let mut event = check::admit(writer.finish(Body::Binary(body)), Place::Header)?;
+    if let Some(hops_left) = hops_left {
+        event.note_hops_left(hops_left);
+    }
+    Ok(event)
 }
 
 /// The attribute that a header is, with its code; `None` for other headers and for reserved

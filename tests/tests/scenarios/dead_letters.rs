@@ -364,6 +364,74 @@ async fn a_dead_letter_sink_that_was_down_for_an_hour_gets_its_letters() {
     );
 }
 
+/// Whatever patience the trigger has: a sink that is down for more than a day gets each letter once.
+#[tokio::test(start_paused = true)]
+async fn a_dead_letter_sink_that_was_down_for_a_day_gets_every_letter_once() {
+    let mut world = World::new()
+        .trigger(
+            "patient",
+            everything(),
+            terms().no_jitter().dead_letter("graveyard"),
+        )
+        .trigger(
+            "knative",
+            everything(),
+            terms()
+                .retry(10)
+                .backoff("exponential", "PT0.2S")
+                .no_jitter()
+                .dead_letter("graveyard"),
+        )
+        .sink("patient", always(400))
+        .sink("knative", always(400))
+        .sink("graveyard", always(503))
+        .start()
+        .await;
+    world.publish_all(orders()).await;
+    world.advance(Duration::from_secs(12 * 3600)).await;
+    world.restart().await;
+    world.advance(Duration::from_secs(13 * 3600)).await;
+    let report = world.report().await;
+    assert_eq!((report.books.owed, report.forwards.owed), (0, 6));
+    world.sink("graveyard", always(202));
+    world.until_settled().await;
+    let report = world.report().await;
+    assert_eq!((report.forwards.delivered, report.forwards.dead()), (6, 0));
+    let calls = world.calls();
+    for whose in ["patient#dead", "knative#dead"] {
+        for id in ["o-1", "o-2", "o-3"] {
+            let taken = calls
+                .iter()
+                .filter(|call| call.whose == whose && call.key.1 == id && call.answer == "202");
+            assert_eq!(taken.count(), 1, "{whose} {id}");
+        }
+    }
+}
+
+/// A letter that has been kept for as long as it is to be is forwarded no more.
+#[tokio::test(start_paused = true)]
+async fn forwarding_ends_with_the_letter() {
+    let world = World::new()
+        .retention_dead_letters(Duration::from_secs(3600))
+        .trigger(
+            "billing",
+            everything(),
+            terms().no_jitter().dead_letter("graveyard"),
+        )
+        .sink("billing", always(400))
+        .sink("graveyard", always(503))
+        .start()
+        .await;
+    world.publish(order_placed("o-1")).await;
+    world.advance(Duration::from_secs(3500)).await;
+    assert_eq!(world.report().await.forwards.owed, 1);
+    world.advance(Duration::from_secs(200)).await;
+    let report = world.report().await;
+    assert_eq!((report.forwards.owed, report.forwards.dead()), (0, 1));
+    world.until_settled().await;
+    assert_eq!(world.engine().dead_letters().count(), 0);
+}
+
 /// A sink that fails for good adds no letter: the kept copy stays, and that is all.
 #[tokio::test(start_paused = true)]
 async fn a_dead_letter_sink_that_fails_for_good_adds_no_letter() {
@@ -374,14 +442,14 @@ async fn a_dead_letter_sink_that_fails_for_good_adds_no_letter() {
             terms().retry(1).no_jitter().dead_letter("graveyard"),
         )
         .sink("billing", always(503))
-        .sink("graveyard", always(503))
+        .sink("graveyard", times(2, 503).then(400))
         .start()
         .await;
     world.publish(order_placed("o-1")).await;
     world.until_settled().await;
     world.check(expect![[r#"
         billing       o-1  503 503  dead{exhausted}
-        billing#dead  o-1  503 503  dead{exhausted}
+        billing#dead  o-1  503 503 400  dead{refused}
     "#]]);
     let report = world.report().await;
     assert_eq!((report.books.dead(), report.forwards.dead()), (1, 1));

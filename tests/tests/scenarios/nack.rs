@@ -63,6 +63,24 @@ async fn a_nack_may_ask_for_time_and_may_drop() {
     assert_eq!((books.delivered, books.cancelled), (1, 1));
 }
 
+/// A nack burns neither attempts nor patience; where `retry` is written, a day is the end of it.
+#[tokio::test(start_paused = true)]
+async fn who_declines_for_a_day_gets_the_event_no_more() {
+    let world = World::new()
+        .trigger("billing", everything(), terms().retry(2).no_jitter())
+        .sink("billing", always(503).nack(RETRY))
+        .start()
+        .await;
+    world.publish(order_placed("o-1")).await;
+    world.advance(Duration::from_secs(24 * 3600 - 10)).await;
+    assert_eq!(world.report().await.books.owed, 1);
+    world.advance(Duration::from_secs(20)).await;
+    let books = world.report().await.books;
+    assert_eq!((books.owed, books.dead()), (0, 1));
+    assert_eq!(books.dead[Cause::Expired as usize], 1);
+    world.until_settled().await;
+}
+
 /// A nack is neither a failure of the destination nor of the event: no breaker, no dead letter.
 #[tokio::test(start_paused = true)]
 async fn nacks_open_no_breaker() {

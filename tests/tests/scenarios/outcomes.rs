@@ -169,6 +169,74 @@ async fn a_reply_that_is_too_large_ends_the_delivery_and_is_kept() {
     assert_eq!(reply.as_ref().data_bytes().len(), (1 << 20) + 1);
 }
 
+/// So is one that is too large to be read whole: what is kept says so.
+#[tokio::test(start_paused = true)]
+async fn a_reply_that_is_too_large_to_read_is_not_asked_for_again() {
+    let world = World::new()
+        .trigger("billing", ty("order.placed"), terms())
+        .sink(
+            "billing",
+            replies("order.billed").body(vec![b'x'; (4 << 20) + 1]),
+        )
+        .start()
+        .await;
+
+    world.publish(order_placed("o-1")).await;
+    world.until_settled().await;
+
+    world.check(expect![[r#"
+        billing  o-1  200+reply  dead{reply}
+    "#]]);
+    let log = world.log();
+    let letter = log.letters.values().next().unwrap();
+    assert_eq!(
+        &*letter.attempts[0].text,
+        "the reply is larger than 4194304 bytes"
+    );
+}
+
+/// Contract §7: another Knative broker's `knativebrokerttl` counts, and isn't sent on.
+#[tokio::test(start_paused = true)]
+async fn hops_that_another_broker_counted_count_here() {
+    let world = World::new()
+        .trigger("echo", everything(), terms())
+        .sink("echo", replies("echoed"))
+        .start()
+        .await;
+    let headers = [
+        ("ce-specversion", "1.0"),
+        ("ce-id", "o"),
+        ("ce-source", "/s"),
+        ("ce-type", "t"),
+        ("ce-knativebrokerttl", "2"),
+    ];
+    let headers = headers.map(|(name, value)| {
+        (
+            http::HeaderName::from_static(name),
+            http::HeaderValue::from_static(value),
+        )
+    });
+    let headers = headers.into_iter().collect();
+    let batch = event::http::decode(&headers, "".into(), &event::http::Limits::default());
+    world
+        .try_publish("default", batch.unwrap().events)
+        .await
+        .unwrap();
+    world.until_settled().await;
+
+    world.check(expect![[r#"
+        echo  o  200+reply  delivered
+        echo  o'  200+reply  delivered
+        echo  o''  200+reply  dead{loop}
+    "#]]);
+    let log = world.log();
+    let hops: Vec<u8> = log.events.values().map(|event| event.hops).collect();
+    assert_eq!(hops, [30, 31, 32]);
+    for call in world.calls() {
+        assert_eq!(call.event.as_ref().attribute("knativebrokerttl"), None);
+    }
+}
+
 /// Its file is gone: for PT10M the trigger is detached and its backlog waits, then it is deleted.
 #[tokio::test(start_paused = true)]
 async fn what_is_owed_to_a_deleted_trigger_is_cancelled() {

@@ -117,14 +117,15 @@ async fn reply(
         let why = format!("the reply is larger than {limit} bytes");
         (
             Attempted {
-                answer: Answer::Garbled { status: code, why },
+                answer: Answer::Took(Reply::TooLarge { status: code, why }),
                 body: kept(body),
             },
             false,
         )
     };
     if body.size_hint().lower() > limit as u64 {
-        return Ok(too_large(&[]));
+        let start = start(live, &mut body).await;
+        return Ok(too_large(&start.kept));
     }
     let mut pieces = BytesMut::new();
     while !body.is_end_stream() {

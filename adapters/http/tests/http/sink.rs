@@ -26,6 +26,7 @@ fn shown(attempted: &Attempted) -> String {
         }
         Answer::Took(Reply::None { status }) => format!("{status} took it"),
         Answer::Took(Reply::Ignored { status }) => format!("{status} took it, body ignored"),
+        Answer::Took(Reply::TooLarge { status, why }) => format!("{status} is too large: {why}"),
         other => format!("{other:?}"),
     };
     match attempted.body.len() {
@@ -171,7 +172,6 @@ fn a_success_is_taken_whatever_it_says_unless_it_claims_to_be_an_event() {
 
 #[test]
 fn a_success_that_claims_to_be_an_event_and_is_none_is_garbled() {
-    let over = "x".repeat(1024 * 1024 + 1);
     check(
         &[
             ("not json", answer("200 OK", JSON, "OK")),
@@ -180,20 +180,32 @@ fn a_success_that_claims_to_be_an_event_and_is_none_is_garbled() {
                 answer("200 OK", &EVENT.replace("ce-id: r", "ce-id:"), "x"),
             ),
             ("version", answer("200 OK", &EVENT.replace("1.0", "7"), "x")),
-            ("too large", answer("200 OK", EVENT, &over)),
+        ],
+        expect![[r#"
+            not json: Garbled { status: 200, why: "the JSON is malformed at byte 0: an event is a JSON object, which begins with {" } "OK"
+            empty id: Garbled { status: 200, why: "header ce-id is empty, send ce-id: A234-1234-1234" } "x"
+            version: Garbled { status: 200, why: "header ce-specversion is \"7\", this broker takes \"1.0\" and \"0.3\"" } "x"
+        "#]],
+    );
+}
+
+/// Another try would bring as much again: contract §2 has it end as dead{reply}.
+#[test]
+fn a_reply_over_the_limit_is_too_large_and_its_start_is_kept() {
+    let over = "x".repeat(1024 * 1024 + 1);
+    check(
+        &[
+            ("announced", answer("200 OK", EVENT, &over)),
             (
-                "too large, chunked",
+                "chunked",
                 format!(
                     "HTTP/1.1 200 OK\r\n{EVENT}Transfer-Encoding: chunked\r\n\r\n100001\r\n{over}\r\n0\r\n\r\n"
                 ),
             ),
         ],
         expect![[r#"
-            not json: Garbled { status: 200, why: "the JSON is malformed at byte 0: an event is a JSON object, which begins with {" } "OK"
-            empty id: Garbled { status: 200, why: "header ce-id is empty, send ce-id: A234-1234-1234" } "x"
-            version: Garbled { status: 200, why: "header ce-specversion is \"7\", this broker takes \"1.0\" and \"0.3\"" } "x"
-            too large: Garbled { status: 200, why: "the reply is larger than 1048576 bytes" } ""
-            too large, chunked: Garbled { status: 200, why: "the reply is larger than 1048576 bytes" } (4096 bytes kept)
+            announced: 200 is too large: the reply is larger than 1048576 bytes (4096 bytes kept)
+            chunked: 200 is too large: the reply is larger than 1048576 bytes (4096 bytes kept)
         "#]],
     );
 }
