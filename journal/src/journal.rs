@@ -53,6 +53,8 @@ pub struct Usage {
     /// Of that, what segments may still be made of until only [`crate::Options::min_free`] is left,
     /// and the spare files.
     pub disk_room: Option<u64>,
+    /// Whether somebody holds the files, as a backup does: what is reclaimed gives no room until then.
+    pub held: bool,
 }
 
 /// A segment, as retention sees it.
@@ -297,6 +299,7 @@ impl Journal {
             bytes_max: self.core.stock.room().max,
             disk_free,
             disk_room: disk_free.map(|free| bytes_spare + self.core.stock.beyond_min_free(free)),
+            held: self.core.stock.is_held(),
         }
     }
 

@@ -280,6 +280,11 @@ impl Stock {
         lock(&self.state).holds += 1;
     }
 
+    /// Whether anybody holds the files.
+    pub(crate) fn is_held(&self) -> bool {
+        lock(&self.state).holds != 0
+    }
+
     pub(crate) fn let_go(&self) {
         lock(&self.state).holds -= 1;
         self.changed.notify_all();

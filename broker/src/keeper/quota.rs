@@ -157,7 +157,7 @@ impl Keeper {
         }
         self.quotas.act_at = Some(Instant::now() + ACT_EVERY);
         self.warn_when_full();
-        let pressed = self.is_pressed();
+        let pressed = self.is_pressed() && !self.is_held();
         if !pressed && self.quotas.refused.is_empty() {
             return Ok(());
         }

@@ -96,7 +96,15 @@ impl Keeper {
         if age >= self.parts.retention && log.may_delete() {
             return Some(oldest);
         }
-        (self.wants_room() && self.gains_room(&segments)).then_some(oldest)
+        let gains = self.wants_room() && !self.is_held() && self.gains_room(&segments);
+        gains.then_some(oldest)
+    }
+
+    /// Whether a backup holds the files: what is given up meanwhile gives no room until it is done,
+    /// so nothing is given up for room, and publishers may be refused.
+    pub(super) fn is_held(&self) -> bool {
+        let journals = [self.parts.log.journal(), self.kept.journal()];
+        journals.iter().any(|journal| journal.usage().held)
     }
 
     /// Whether publishers come close to what there is for them.

@@ -171,10 +171,12 @@ fn no_file_is_recycled_while_somebody_holds_them() {
         }
         let [first, second] = holds;
         drop(first);
+        assert!(journal.usage().held);
         journal.flush().await.unwrap();
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(journal.usage().bytes_used, 5 * SEGMENT);
         drop(second);
+        assert!(!journal.usage().held);
         tokio::time::sleep(Duration::from_secs(1)).await;
         assert_eq!(journal.usage().bytes_used, 3 * SEGMENT);
         assert_eq!(journal.usage().bytes_spare, 2 * SEGMENT);

@@ -269,6 +269,45 @@ async fn room_is_made_from_history_before_anybody_is_refused() {
     assert_eq!(world.calls_of("billing", "last").len(), 1);
 }
 
+/// While a backup holds the files nothing that is given up gives room: so history stays, nobody gives way for
+/// a quota, and publishers wait until the backup is done.
+#[tokio::test(start_paused = true)]
+async fn a_backup_of_a_full_node_costs_no_history_and_no_delivery() {
+    let world = World::new()
+        .journal(|options| {
+            small(options);
+            options.bytes_max = 12 << 20;
+        })
+        .storage(12 << 20)
+        .trigger("billing", tests::ty("bill"), terms().paused())
+        .trigger("other", tests::ty("order.placed"), terms())
+        .sink("billing", always(200))
+        .sink("other", always(200))
+        .start()
+        .await;
+    // More than a trigger's share of the storage.
+    for n in 0..420 {
+        let bill = event::Event::build(&format!("bill-{n}"), "/shop", "bill");
+        let bill = bill.data(vec![b'x'; 16 * KIB]).finish().unwrap();
+        world.publish(bill).await;
+    }
+    let journal = world.engine().journal().clone();
+    let hold = journal.hold();
+    assert!(fill(&world, "history").await > 0);
+    world.advance(Duration::from_secs(60)).await;
+    let report = world.report().await;
+    assert_eq!(journal.start(), Offset(0), "history stays");
+    assert_eq!(report.space.quota_deliveries, 0);
+    let refused = world.try_publish("default", vec![large("no")]).await;
+    assert!(matches!(refused, Err(Refusal::NoSpace)), "{refused:?}");
+    drop(hold);
+    world.advance(Duration::from_secs(5)).await;
+    assert!(fill(&world, "more").await > 0, "history gives way again");
+    assert!(journal.start() > Offset(0));
+    drop(journal);
+    world.settle().await;
+}
+
 /// A dead letter's event stays however much comes after: it moves out of the way.
 #[tokio::test(start_paused = true)]
 async fn a_dead_letter_keeps_its_event_and_not_its_segment() {

@@ -116,6 +116,7 @@ fn a_scrape_has_the_series_of_what_has_traffic() {
             bytes_max: 2,
             disk_free: None,
             disk_room: None,
+            held: false,
         },
         segments: 1,
         padding_bytes: 5,
