@@ -171,6 +171,20 @@ impl Careful {
         Some(which)
     }
 
+    /// This was let go and couldn't be sent after all: it stays a suspect, and the turn is free.
+    /// Whether it had the turn; its intent must be taken back then.
+    pub(crate) fn stayed(&self, which: Which) -> bool {
+        let mut state = self.state();
+        let turn = state.turn.as_ref();
+        if turn.is_none_or(|turn| turn.which != which || turn.at != At::InTheAir) {
+            return false;
+        }
+        state.turn = None;
+        drop(state);
+        self.turns.send_modify(|turns| *turns += 1);
+        true
+    }
+
     /// Whether this was tried behind an intent, and is in the air.
     pub(crate) fn is_tried(&self, which: Which) -> bool {
         let state = self.state();

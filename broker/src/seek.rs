@@ -3,7 +3,7 @@
 //! Segments know when they were begun, so that only one of them is read. A wall clock that was
 //! stepped can have events out of order; the first one that is late enough counts.
 
-use journal::{Offset, WallTime};
+use journal::{Offset, ReadError, WallTime};
 
 use crate::engine::{Ended, Engine};
 use crate::log::Log;
@@ -17,8 +17,8 @@ const READ_BYTES: usize = 1 << 20;
 ///
 /// # Errors
 ///
-/// [`Ended`] when the log can't be read.
-pub(crate) async fn offset_at(log: &Log, time: WallTime) -> Result<Offset, Ended> {
+/// When the disk fails.
+pub(crate) async fn offset_at(log: &Log, time: WallTime) -> Result<Offset, ReadError> {
     let journal = log.journal();
     let end = log.end();
     let begun = journal.segments();
@@ -26,7 +26,15 @@ pub(crate) async fn offset_at(log: &Log, time: WallTime) -> Result<Offset, Ended
     let mut next = begun.map_or(journal.start(), |segment| segment.first);
     next = next.max(journal.start());
     while next < end {
-        let reading = journal.read(next, READ_BYTES).map_err(|_| Ended)?;
+        let reading = match journal.read(next, READ_BYTES) {
+            Ok(reading) => reading,
+            // Since its beginning was looked at.
+            Err(ReadError::Gone { first, .. }) => {
+                next = first;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
         for stored in reading.records.iter().filter(|stored| stored.kind == EVENT) {
             if envelope::arrival(stored).is_ok_and(|arrival| arrival >= time) {
                 return Ok(stored.offset);
@@ -45,7 +53,7 @@ impl Engine {
     ///
     /// [`Ended`] when the log can't be read.
     pub async fn offset_at(&self, time: WallTime) -> Result<Offset, Ended> {
-        offset_at(&self.log, time).await
+        offset_at(&self.log, time).await.map_err(|_| Ended)
     }
 
     /// Returns when all before `offset` is matched and handed to the lanes.

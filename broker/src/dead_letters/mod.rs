@@ -11,7 +11,7 @@ use std::ops::ControlFlow;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use journal::{Journal, Offset};
+use journal::{Journal, Offset, ReadError};
 
 pub(crate) use self::row::REJECTED_NUMBER;
 pub use self::row::{Reason, Row, State};
@@ -22,7 +22,7 @@ use crate::records::dead::Dead;
 use crate::records::envelope::Envelope;
 use crate::records::rejected::Rejected;
 use crate::records::{DEAD, EVENT, Number, REJECTED};
-use crate::store::{Store, StoreReader};
+use crate::store::{GetError, Store, StoreReader};
 use crate::view::Counts;
 
 /// `knativeerrordata` has at most 1,024 characters: 768 bytes before base64 (contract §3).
@@ -184,23 +184,26 @@ impl DeadLetters {
 }
 
 fn read_letter(reader: &mut StoreReader, row: &Row) -> Result<Letter, String> {
-    let lost = |why| match row.state {
+    let lost = |unread| match (row.state, unread) {
         _ if row.payload_discarded => "its payload gave way to the storage quota".to_owned(),
-        State::Kept => why,
-        _ => "it isn't kept any more, since the letter needs it no longer".to_owned(),
+        (State::Kept, unread) => unread.why(),
+        (_, Unread::Later(why)) => why,
+        (_, Unread::Never(_)) => {
+            "it isn't kept any more, since the letter needs it no longer".to_owned()
+        }
     };
     let (content, event) = match row.reason {
         Reason::Dead(_) => {
-            let dead = read_dead(reader, row.id)?;
+            let dead = read_dead(reader, row.id).map_err(Unread::why)?;
             let event = match row.payload_discarded {
-                true => Err(String::new()),
+                true => Err(Unread::never("")),
                 false => read_event(reader, dead.offset),
             };
             (Content::Dead(Box::new(dead)), event.map_err(lost))
         }
         Reason::Rejected => {
             let rejected = match row.payload_discarded {
-                true => Err(String::new()),
+                true => Err(Unread::never("")),
                 false => read_rejected(reader, row.id).map(Box::new),
             };
             let content = Content::Rejected(rejected.map_err(lost));
@@ -218,27 +221,68 @@ fn read_letter(reader: &mut StoreReader, row: &Row) -> Result<Letter, String> {
 const NEVER_AN_EVENT: &str = "its source could make no event of it";
 
 /// Reads the Rejected record at `offset`.
-fn read_rejected(reader: &mut StoreReader, offset: Offset) -> Result<Rejected, String> {
-    let stored = reader.get(offset).map_err(|error| error.to_string())?;
+fn read_rejected(reader: &mut StoreReader, offset: Offset) -> Result<Rejected, Unread> {
+    let stored = reader.get(offset)?;
     let stored = stored.filter(|stored| stored.kind == REJECTED);
-    let stored = stored.ok_or_else(|| format!("there is nothing rejected at {}", offset.0))?;
-    Rejected::read(&stored).map_err(|malformed| malformed.to_string())
+    let missing = || Unread::never(format_args!("there is nothing rejected at {}", offset.0));
+    Rejected::read(&stored.ok_or_else(missing)?).map_err(Unread::never)
+}
+
+/// Why what was stored can't be read.
+#[derive(Debug)]
+pub(crate) enum Unread {
+    /// The disk failed, or no file could be opened: it may be readable later.
+    Later(String),
+    /// It is missing or damaged.
+    Never(String),
+}
+
+impl Unread {
+    /// In words.
+    pub(crate) fn why(self) -> String {
+        match self {
+            Self::Later(why) | Self::Never(why) => why,
+        }
+    }
+
+    fn never(why: impl std::fmt::Display) -> Self {
+        Self::Never(why.to_string())
+    }
+}
+
+impl std::convert::From<GetError> for Unread {
+    fn from(error: GetError) -> Self {
+        let why = chain(&error);
+        match error {
+            GetError::Read(ReadError::Io { .. }) | GetError::View(_) => Self::Later(why),
+            GetError::Read(ReadError::Gone { .. }) | GetError::Malformed(_) => Self::Never(why),
+        }
+    }
+}
+
+/// An error with its causes.
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
+    let mut why = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        why = format!("{why}: {error}");
+        cause = error.source();
+    }
+    why
 }
 
 /// Reads the Dead record at `offset`.
-pub(crate) fn read_dead(reader: &mut StoreReader, offset: Offset) -> Result<Dead, String> {
-    let stored = reader.get(offset).map_err(|error| error.to_string())?;
-    let stored = stored.filter(|stored| stored.kind == DEAD);
-    let stored = stored.ok_or_else(|| format!("there is no dead letter at {}", offset.0))?;
-    Dead::read(&stored).map_err(|malformed| malformed.to_string())
+pub(crate) fn read_dead(reader: &mut StoreReader, offset: Offset) -> Result<Dead, Unread> {
+    let stored = reader.get(offset)?.filter(|stored| stored.kind == DEAD);
+    let missing = || Unread::never(format_args!("there is no dead letter at {}", offset.0));
+    Dead::read(&stored.ok_or_else(missing)?).map_err(Unread::never)
 }
 
 /// Reads the event at `offset`.
-pub(crate) fn read_event(reader: &mut StoreReader, offset: Offset) -> Result<Envelope, String> {
-    let stored = reader.get(offset).map_err(|error| error.to_string())?;
-    let stored = stored.filter(|stored| stored.kind == EVENT);
-    let stored = stored.ok_or_else(|| format!("there is no event at {}", offset.0))?;
-    Envelope::read(&stored).map_err(|malformed| malformed.to_string())
+pub(crate) fn read_event(reader: &mut StoreReader, offset: Offset) -> Result<Envelope, Unread> {
+    let stored = reader.get(offset)?.filter(|stored| stored.kind == EVENT);
+    let missing = || Unread::never(format_args!("there is no event at {}", offset.0));
+    Envelope::read(&stored.ok_or_else(missing)?).map_err(Unread::never)
 }
 
 /// What a dead letter sink gets beside the event: where it failed, the final status, and the

@@ -7,13 +7,14 @@ use std::time::Duration;
 use event::EventRef;
 use futures_util::future::BoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use journal::Offset;
+use journal::{Offset, ReadError, Reading, WallTime};
 use tokio::sync::{mpsc, oneshot};
 use triggers::Filter;
 
 use super::{Replays, Work, filters};
 use crate::Fault;
 use crate::again::OUTSTANDING_MAX;
+use crate::dead_letters::chain;
 use crate::engine::Ended;
 use crate::jobs::{Jobs, State};
 use crate::log::Log;
@@ -37,6 +38,10 @@ const UNNOTED_OFFSETS_MAX: u64 = 64 * 1024;
 
 /// Offsets that a job tells by name.
 const FIRST: usize = 10;
+
+/// How often a replay reads a place of the log that can't be read, [`LOOK_AGAIN`] apart, before it
+/// fails: ten seconds.
+const READS_MAX: u32 = 40;
 
 /// How often a replay that waits looks again, whatever it waits for; and how often one that finds
 /// no place among the jobs does.
@@ -162,10 +167,14 @@ impl Replayer {
         // What is matched live must be owed before it can be told from what isn't.
         self.routed_to(work.spec.to).await?;
         if work.cursor == Offset(0) && work.spec.from > 0 {
-            work.cursor = offset_at(&self.log, journal::WallTime(work.spec.from)).await?;
+            work.cursor = match offset_at(&self.log, WallTime(work.spec.from)).await {
+                Ok(cursor) => cursor,
+                Err(error) => return Ok(unreadable(&chain(&error))),
+            };
         }
         let mut pace = Pace::new(work.spec.rate);
         let mut noted = work.cursor;
+        let mut unread = 0;
         while work.cursor < work.spec.to {
             if work.job.is_stopping() {
                 return Ok(State::Stopped);
@@ -186,7 +195,21 @@ impl Replayer {
                 }
                 continue;
             }
-            let (found, next) = self.read(work, room, &own, &further)?;
+            let (found, next) = match self.read(work, room, &own, &further) {
+                Ok(read) => read,
+                Err(why) => {
+                    unread += 1;
+                    if unread == READS_MAX {
+                        return Ok(unreadable(&why));
+                    }
+                    tokio::select! {
+                        () = work.job.stopped() => {}
+                        () = tokio::time::sleep(LOOK_AGAIN) => {}
+                    }
+                    continue;
+                }
+            };
+            unread = 0;
             work.cursor = next;
             if work.id.is_none() {
                 did(work, &found);
@@ -215,31 +238,34 @@ impl Replayer {
         }
     }
 
-    /// Reads on: what is to be owed, at most `room`, and where to read on.
+    /// Reads on: what is to be owed, at most `room`, and where to read on. An error is the disk's.
     fn read(
         &self,
         work: &Work,
         room: usize,
         own: &Filter,
         further: &Filter,
-    ) -> Result<(Vec<Offset>, Offset), Ended> {
-        let start = self.log.journal().start();
+    ) -> Result<(Vec<Offset>, Offset), String> {
+        let mut start = self.log.journal().start();
         let mut from = work.cursor;
-        if from < start {
-            let why = format!("the log let go of {} records meanwhile", start.0 - from.0);
-            work.job.refuse(from.0, why);
-            from = start;
-        }
-        // What has no event of the broker isn't read.
-        from = self.sidecars.next_with(from, work.spec.broker);
-        if work.spec.to <= from {
-            return Ok((Vec::new(), work.spec.to));
-        }
-        let reading = self
-            .log
-            .journal()
-            .read(from, READ_BYTES)
-            .map_err(|_| Ended)?;
+        let reading: Reading = loop {
+            if from < start {
+                let why = format!("the log let go of {} records meanwhile", start.0 - from.0);
+                work.job.refuse(from.0, why);
+                from = start;
+            }
+            // What has no event of the broker isn't read.
+            from = self.sidecars.next_with(from, work.spec.broker);
+            if work.spec.to <= from {
+                return Ok((Vec::new(), work.spec.to));
+            }
+            match self.log.journal().read(from, READ_BYTES) {
+                Ok(reading) => break reading,
+                // Since its beginning was looked at.
+                Err(ReadError::Gone { first, .. }) => start = first,
+                Err(error @ ReadError::Io { .. }) => return Err(chain(&error)),
+            }
+        };
         let (mut found, mut looked_at) = (Vec::new(), 0);
         let mut next = reading.next;
         for stored in &reading.records {
@@ -350,6 +376,10 @@ impl Replayer {
         asked.map_err(|_| Ended)?;
         reached.await.map_err(|_| Ended)
     }
+}
+
+fn unreadable(why: &str) -> State {
+    State::Failed(format!("the log can't be read: {why}"))
 }
 
 fn did(work: &Work, offsets: &[Offset]) {

@@ -14,6 +14,8 @@ pub(super) enum Whom {
     Destination(u32),
     /// A lane: something of it may have ended while it waits.
     Lane(Number),
+    /// A lane that couldn't read what it is to send: it tries again.
+    Unread(Number),
 }
 
 /// A worker's alarms. One that was put forward leaves the old one behind, which is then ignored

@@ -11,7 +11,7 @@ use tokio::time::Instant;
 
 use super::AtWork;
 use crate::answer::{Answer, Attempted};
-use crate::dead_letters;
+use crate::dead_letters::{self, Unread};
 use crate::destination::{Flown, Wish};
 use crate::guarded::Caught;
 use crate::keys::Claim;
@@ -123,11 +123,12 @@ impl AtWork {
         let destination = lane.destination;
         let careful = Arc::clone(&self.careful);
         let load = || self.load(&facts, &delivery);
-        let load = careful.panics.guarded(Caught::Load, load);
-        let load = load.and_then(|load| load);
-        let load = match load {
-            Ok(load) => load,
-            Err(why) => return self.bury_unreadable(&facts, delivery, &why),
+        let load = match careful.panics.guarded(Caught::Load, load) {
+            Ok(Ok(load)) => load,
+            Ok(Err(Unread::Later(why))) => return self.put_off(slot, delivery, &why),
+            Ok(Err(Unread::Never(why))) | Err(why) => {
+                return self.bury_unreadable(&facts, delivery, &why);
+            }
         };
         match self.claim(slot, delivery.offset, &load.envelope.event.as_ref()) {
             Claim::Go => {}
@@ -225,7 +226,7 @@ impl AtWork {
     }
 
     /// Reads what is owed. In a forwarding lane that is a Dead record, which names the event.
-    fn load(&mut self, facts: &LaneFacts, delivery: &Delivery) -> Result<Load, String> {
+    fn load(&mut self, facts: &LaneFacts, delivery: &Delivery) -> Result<Load, Unread> {
         let offset = delivery.offset;
         let mut add = Vec::new();
         let mut event_offset = offset;
@@ -239,7 +240,7 @@ impl AtWork {
         let envelope = dead_letters::read_event(&mut self.reader, event_offset)?;
         let context = envelope
             .context()
-            .map_err(|malformed| malformed.to_string())?;
+            .map_err(|malformed| Unread::Never(malformed.to_string()))?;
         if envelope
             .event
             .as_ref()

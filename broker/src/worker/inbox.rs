@@ -405,6 +405,7 @@ impl AtWork {
         if lane.keys.as_ref().is_some_and(|keys| keys.held() > 0) {
             self.lanes_holding -= 1;
         }
+        self.unread.forget(number);
         if lane.queued {
             self.ready.retain(|ready| *ready != slot);
             self.ask_no_more(slot);

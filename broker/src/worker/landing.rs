@@ -243,7 +243,7 @@ impl AtWork {
         }
     }
 
-    fn park(&mut self, slot: u32, delivery: Delivery, wait: Duration) {
+    pub(super) fn park(&mut self, slot: u32, delivery: Delivery, wait: Duration) {
         let Some(lane) = &mut self.lanes[slot as usize] else {
             return;
         };

@@ -13,6 +13,7 @@ mod giving_way;
 mod inbox;
 mod landing;
 mod order;
+mod put_off;
 mod still_owed;
 mod timers;
 mod trial;
@@ -123,6 +124,7 @@ pub(crate) struct AtWork {
     /// Lanes whose next delivery waits for a turn of the careful node.
     suspended: Vec<u32>,
     hurried_notes: u32,
+    unread: put_off::PutOff,
     /// What lanes counted that are no more, so that totals never go back.
     retired: Tally,
     draining: Option<tokio::sync::oneshot::Sender<()>>,
@@ -187,6 +189,7 @@ impl AtWork {
             careful,
             suspended: Vec::new(),
             hurried_notes,
+            unread: put_off::PutOff::default(),
             retired: Tally::default(),
             draining: None,
         }

@@ -6,7 +6,7 @@ use journal::Offset;
 use triggers::{BlockedKey, Ordering};
 
 use super::AtWork;
-use crate::dead_letters::read_event;
+use crate::dead_letters::{Unread, read_event};
 use crate::keys::{Claim, Key, Keys, key_of};
 use crate::lane::{Delivery, Lane};
 use crate::records::Number;
@@ -76,14 +76,24 @@ impl AtWork {
     pub(super) fn read_keys(&mut self, slot: u32) -> bool {
         for read in 0..KEYS_READ_MAX {
             let lane = self.lanes[slot as usize].as_mut();
-            let Some(keys) = lane.and_then(|lane| lane.keys.as_mut()) else {
+            let Some(keys) = lane.and_then(|lane| lane.keys.as_ref()) else {
                 return false;
             };
             let Some(offset) = keys.unread() else {
                 return read > 0;
             };
             // One that can't be read has no key; it ends as poison when it is due.
-            let envelope = read_event(&mut self.reader, offset).ok();
+            let envelope = match read_event(&mut self.reader, offset) {
+                Err(Unread::Later(why)) => {
+                    self.look_again_at(slot, &why);
+                    return true;
+                }
+                read => read.ok(),
+            };
+            let lane = self.lanes[slot as usize].as_mut();
+            let Some(keys) = lane.and_then(|lane| lane.keys.as_mut()) else {
+                return false;
+            };
             let by = keys.by().to_owned();
             keys.adopt(offset, || key_of(&envelope?.event.as_ref(), &by));
         }

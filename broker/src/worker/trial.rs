@@ -5,7 +5,7 @@ use super::AtWork;
 use super::flight::Landing;
 use crate::Fault;
 use crate::careful::Leave;
-use crate::dead_letters::read_event;
+use crate::dead_letters::{Unread, read_event};
 use crate::guarded::Caught;
 use crate::keys::Claim;
 use crate::lane::Delivery;
@@ -64,10 +64,14 @@ impl AtWork {
     /// must not be accused. Whether it waits.
     fn waits_for_key(&mut self, slot: u32, delivery: &Delivery) -> bool {
         let read = || read_event(&mut self.reader, delivery.offset);
-        let read = self.careful.panics.guarded(Caught::Load, read);
-        // One that can't be read ends when it is sent.
-        let Ok(Ok(envelope)) = read else {
-            return false;
+        let envelope = match self.careful.panics.guarded(Caught::Load, read) {
+            Ok(Ok(envelope)) => envelope,
+            Ok(Err(Unread::Later(why))) => {
+                self.put_off(slot, delivery.clone(), &why);
+                return true;
+            }
+            // It ends when it is sent.
+            Ok(Err(Unread::Never(_))) | Err(_) => return false,
         };
         let held = self.claim(slot, delivery.offset, &envelope.event.as_ref()) == Claim::Held;
         if held && let Some(lane) = &mut self.lanes[slot as usize] {

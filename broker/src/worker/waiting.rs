@@ -102,6 +102,7 @@ impl AtWork {
                         self.rouse(slot, now);
                     }
                 }
+                Whom::Unread(number) => self.read_again(number, at),
                 Whom::Lane(number) => {
                     let Some(&slot) = self.slots.get(&number) else {
                         continue;

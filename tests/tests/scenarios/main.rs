@@ -35,5 +35,6 @@ mod restart;
 mod sidecars;
 mod start;
 mod storage;
+mod unreadable;
 mod versions;
 mod warmup;

@@ -5,6 +5,7 @@ pub(crate) mod banner;
 pub(crate) mod files;
 pub(crate) mod health;
 pub(crate) mod open;
+pub(crate) mod open_files;
 pub(crate) mod serve;
 pub(crate) mod settings;
 pub(crate) mod watch;
