@@ -32,7 +32,7 @@ pub(super) fn of_paused(what: &What) -> Offset {
             let hash = key.bytes().fold(0xcbf2_9ce4_8422_2325, |hash: u64, byte| {
                 (hash ^ u64::from(byte)).wrapping_mul(0x100_0000_01b3)
             });
-            Offset(1 << 60 | hash % DESTINATION_PARTS)
+            Offset((1 << 60) | (hash % DESTINATION_PARTS))
         }
     }
 }
