@@ -19,10 +19,13 @@ use triggers::TriggerName;
 async fn reads_fail(builder: Builder, reads: u64) -> World {
     let mut world = builder.sink("billing", always(200)).start().await;
     let billing = Target::Trigger(TriggerName::new("default", "billing"));
-    world.run(world.engine().pause(&billing)).await.unwrap();
+    world
+        .run(world.engine().pause(&billing))
+        .await
+        .expect("billing can be paused");
     for id in ["o-1", "o-2", "o-3"] {
         let event = Event::build(id, "/shop", "order.placed").attribute("partitionkey", "a");
-        world.publish(event.finish().unwrap()).await;
+        world.publish(event.finish().expect("a whole event")).await;
     }
     world.settle().await;
     world.restart().await;
@@ -31,7 +34,7 @@ async fn reads_fail(builder: Builder, reads: u64) -> World {
         world.disk().fail(read, nth, once, ErrorKind::Other);
     }
     let resumed = world.engine().resume(&billing, ResumeFrom::Backlog, false);
-    world.run(resumed).await.unwrap();
+    world.run(resumed).await.expect("billing can be resumed");
     world
 }
 
