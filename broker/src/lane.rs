@@ -76,14 +76,24 @@ pub struct Delivery {
     held_ms: u32,
     /// The destination's clock of patience when it became due, in ms.
     due_clock_ms: u64,
-    /// When it expires, once that is known.
-    pub(crate) expires: Option<Expires>,
+    /// What says when it expires, once that has been read.
+    pub(crate) lifespan: Option<Lifespan>,
+}
+
+/// What says when a delivery expires, but for its trigger's terms and pauses: those may change
+/// while it waits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Lifespan {
+    /// When it began: its age counts from then.
+    pub(crate) since: WallTime,
+    /// The end that its event's sender wrote.
+    pub(crate) own_end: Option<WallTime>,
 }
 
 /// When a delivery expires.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Expires {
-    /// At this time, unless a pause puts it off.
+    /// At this time, unless a pause from now on puts it off.
     At(WallTime),
     /// Never.
     Never,
@@ -99,7 +109,7 @@ impl Delivery {
             nacks: 0,
             held_ms: 0,
             due_clock_ms: 0,
-            expires: None,
+            lifespan: None,
         }
     }
 

@@ -12,7 +12,7 @@ use super::AtWork;
 use super::alarms::Whom;
 use crate::dead_letters;
 use crate::destination::Opened;
-use crate::lane::{Delivery, Expires, LaneFacts};
+use crate::lane::{Delivery, Expires, LaneFacts, Lifespan};
 use crate::patience;
 use crate::records::Cause;
 use crate::records::envelope::Envelope;
@@ -178,7 +178,7 @@ impl AtWork {
             return self.end_of_new(slot, due.offset, due.since, now);
         }
         let (held, facts) = (lane.held, Arc::clone(&lane.facts));
-        let (attempts, offset, known) = (due.attempts(), due.offset, due.expires);
+        let (attempts, offset, known) = (due.attempts(), due.offset, due.lifespan);
         let again = due.since;
         let clock = self.patience_clock(slot, now);
         let held_for = self.lanes[slot as usize]
@@ -191,15 +191,16 @@ impl AtWork {
         let patience = running
             .then(|| patience::left(&facts.terms, attempts, held_for))
             .flatten();
-        let expires = match known {
-            Some(expires) => expires,
+        let lifespan = match known {
+            Some(lifespan) => lifespan,
             None => {
-                let (_, expires) = self.when_it_expires(slot, offset, again)?;
+                let lifespan = self.read_lifespan(slot, offset, again)?;
                 let lane = self.lanes[slot as usize].as_mut()?;
-                lane.due.get_mut(index)?.expires = Some(expires);
-                expires
+                lane.due.get_mut(index)?.lifespan = Some(lifespan);
+                lifespan
             }
         };
+        let expires = self.expires(&facts, lifespan);
         self.earlier(patience, expires)
     }
 
@@ -241,12 +242,12 @@ impl AtWork {
                 });
             }
         }
-        let (arrival, expires) = self.when_it_expires(slot, offset, again)?;
+        let lifespan = self.read_lifespan(slot, offset, again)?;
         let patience = opened.and_then(|opened| {
-            let waited = self.waited(slot, opened, arrival.max(opened.at.wall), now, wall);
+            let waited = self.waited(slot, opened, lifespan.since.max(opened.at.wall), now, wall);
             patience::left(&facts.terms, 0, waited)
         });
-        self.earlier(patience, expires)
+        self.earlier(patience, self.expires(&facts, lifespan))
     }
 
     /// Keeps what a delivery that is being sent has used of its patience by waiting.
@@ -311,21 +312,22 @@ impl AtWork {
             .opened()
     }
 
-    fn when_it_expires(
+    fn read_lifespan(
         &mut self,
         slot: u32,
         offset: Offset,
         again: Option<WallTime>,
-    ) -> Option<(WallTime, Expires)> {
+    ) -> Option<Lifespan> {
         let facts = Arc::clone(&self.lanes[slot as usize].as_ref()?.facts);
         if facts.is_forward() {
             let since = dead_letters::read_dead(&mut self.reader, offset).ok()?.at;
-            return Some((since, self.expires(&facts, since, None)));
+            let own_end = None;
+            return Some(Lifespan { since, own_end });
         }
         let envelope = dead_letters::read_event(&mut self.reader, offset).ok()?;
-        let own = self.own_expiry(slot, &envelope);
+        let own_end = self.own_expiry(slot, &envelope);
         let since = again.unwrap_or(envelope.arrival);
-        Some((since, self.expires(&facts, since, own)))
+        Some(Lifespan { since, own_end })
     }
 
     /// The time that an event's sender gave it. One that can't be read is ignored, and counted.
@@ -342,22 +344,18 @@ impl AtWork {
         time
     }
 
-    /// When a delivery expires that began `since`: at the age that its trigger's terms give it,
-    /// its pauses apart, or at its event's `own` time, whichever comes first.
-    pub(super) fn expires(
-        &self,
-        facts: &LaneFacts,
-        since: WallTime,
-        own: Option<WallTime>,
-    ) -> Expires {
+    /// When a delivery expires: at the age that its trigger's terms give it, its pauses until now
+    /// apart, or at its event's own time, whichever comes first.
+    pub(super) fn expires(&self, facts: &LaneFacts, lifespan: Lifespan) -> Expires {
+        let Lifespan { since, own_end } = lifespan;
         let aged = facts
             .terms
             .event_age_max
             .map(|age_max| self.aged(facts, since, age_max));
-        match (own, aged) {
+        match (own_end, aged) {
             (None, None) => Expires::Never,
             (Some(at), None) | (None, Some(at)) => Expires::At(at),
-            (Some(own), Some(aged)) => Expires::At(own.min(aged)),
+            (Some(own_end), Some(aged)) => Expires::At(own_end.min(aged)),
         }
     }
 

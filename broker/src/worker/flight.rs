@@ -15,7 +15,7 @@ use crate::dead_letters::{self, Unread};
 use crate::destination::{Flown, Wish};
 use crate::guarded::Caught;
 use crate::keys::Claim;
-use crate::lane::{Delivery, Expires, LaneFacts};
+use crate::lane::{Delivery, Expires, LaneFacts, Lifespan};
 use crate::records::attempt::{self, Attempt, Verdict};
 use crate::records::envelope::{Context, Envelope};
 use crate::records::{Cause, Number};
@@ -48,8 +48,6 @@ pub(crate) struct Answered {
 pub(crate) struct Sent {
     /// What its destination must remember of it.
     pub(crate) flown: Flown,
-    /// When its delivery expires.
-    pub(crate) deadline: Option<WallTime>,
     /// How long a `Retry-After` of its answer counts.
     pub(crate) retry_after_max: Duration,
     /// Its place among the airborne.
@@ -141,15 +139,15 @@ impl AtWork {
             Claim::Blocked => return self.bury(&facts, delivery, Cause::Blocked, None),
         }
         let now = self.log.clock().wall();
-        let own = match facts.is_forward() {
+        let own_end = match facts.is_forward() {
             // Its event may well have expired: that is then why it is a dead letter.
             true => None,
             false => self.own_expiry(slot, &load.envelope),
         };
         // An event may be owed again, by redrive or replay: it is as old as that.
         let since = delivery.since.unwrap_or(load.since);
-        let expires = self.expires(&facts, since, own);
-        let deadline = match expires {
+        let lifespan = Lifespan { since, own_end };
+        let deadline = match self.expires(&facts, lifespan) {
             Expires::At(at) => Some(at),
             Expires::Never => None,
         };
@@ -158,7 +156,7 @@ impl AtWork {
         }
         let instant = Instant::now();
         self.count_wait(slot, &mut delivery, since, instant);
-        delivery.expires = Some(expires);
+        delivery.lifespan = Some(lifespan);
         let trace_parent = load.context.traceparent.map(|parent| parent.span_id);
         let trace = self.trace(&load.context, load.envelope.offset);
         let Some(to) = &mut self.destinations[destination as usize] else {
@@ -167,7 +165,6 @@ impl AtWork {
         let flown = to.take_off(instant, wish);
         let sent = Sent {
             flown,
-            deadline,
             retry_after_max: facts.terms.retry_after_max,
             airborne: self.airborne.take_off(facts.number, delivery.offset),
             destination,

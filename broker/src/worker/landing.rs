@@ -14,7 +14,7 @@ use super::flight::{Answered, Landing, Sent};
 use crate::Fault;
 use crate::answer::{ANSWER_BODY_KEPT_BYTES, Answer, Attempted, Reply};
 use crate::dapr;
-use crate::lane::{Delivery, LaneFacts};
+use crate::lane::{Delivery, Expires, LaneFacts};
 use crate::next_step::{Before, Next, asked_for, next_step};
 use crate::records::attempt::{self, Attempt, MIDDLE_BODY_KEPT_BYTES, Verdict};
 use crate::records::dead::Dead;
@@ -144,9 +144,17 @@ impl AtWork {
             // What a dead letter sink answers is no reply.
             attempted.answer = Answer::Took(Reply::None { status });
         }
+        // As of now: its trigger may have been paused while it was in the air.
+        let deadline =
+            delivery
+                .lifespan
+                .and_then(|lifespan| match self.expires(&facts, lifespan) {
+                    Expires::At(at) => Some(at),
+                    Expires::Never => None,
+                });
         let deadline = match &attempted.answer {
-            Answer::Declined { .. } => self.nack_deadline(&facts, &sent),
-            _ => sent.deadline,
+            Answer::Declined { .. } => self.nack_deadline(&facts, &sent, deadline),
+            _ => deadline,
         };
         let before = Before {
             attempt,
@@ -223,12 +231,17 @@ impl AtWork {
 
     /// Until when a delivery that is declined may be asked for again. A nack uses up neither retries
     /// nor patience, so where `retry` is written and no age, the default age is its end.
-    fn nack_deadline(&self, facts: &LaneFacts, sent: &Sent) -> Option<WallTime> {
+    fn nack_deadline(
+        &self,
+        facts: &LaneFacts,
+        sent: &Sent,
+        deadline: Option<WallTime>,
+    ) -> Option<WallTime> {
         if facts.terms.event_age_max.is_some() {
-            return sent.deadline;
+            return deadline;
         }
         let aged = self.aged(facts, sent.born, Terms::EVENT_AGE_MAX);
-        Some(sent.deadline.map_or(aged, |deadline| deadline.min(aged)))
+        Some(deadline.map_or(aged, |deadline| deadline.min(aged)))
     }
 
     fn lane_failed(&mut self, slot: u32) {

@@ -8,7 +8,7 @@ use broker::records::envelope::Envelope;
 use broker::report::Report;
 use expect_test::expect;
 use journal::model_disk::CrashRule;
-use tests::{World, always, event, everything, order_placed, terms, times, ty};
+use tests::{World, after, always, event, everything, hangs, order_placed, terms, times, ty};
 use triggers::TriggerName;
 
 const HOUR: Duration = Duration::from_secs(3600);
@@ -109,6 +109,41 @@ async fn a_pause_that_outlasts_the_age_limit_expires_nothing() {
             billing  o-2  503 503 503 200  delivered
         "#]]);
     }
+}
+
+const SHORT: &str = "apiVersion: weft.dev/v1alpha1
+kind: DeliveryPolicy
+metadata: {name: short}
+spec: {maxEventAge: PT40S}
+";
+
+/// So many attempted ones wait that not all may go at once when they are resumed; and what was
+/// in the air when the pause began has its time too.
+#[tokio::test(start_paused = true)]
+async fn a_pause_stops_the_age_of_what_was_attempted() {
+    let world = World::new()
+        .file("short.yaml", SHORT)
+        .trigger(
+            "billing",
+            everything(),
+            terms().no_jitter().policy("short").timeout("PT20S"),
+        )
+        .sink("billing", always(503))
+        .sink_for("billing", "slow", hangs().times(1).then(200))
+        .start()
+        .await;
+    world.publish(order_placed("slow")).await;
+    world
+        .publish_all((1..100).map(|n| order_placed(&format!("o-{n}"))))
+        .await;
+    world.advance(Duration::from_secs(10)).await;
+    pause(&world, &billing()).await;
+    world.advance(Duration::from_secs(43)).await;
+    world.sink("billing", after(Duration::from_millis(100)));
+    resume(&world, &billing(), ResumeFrom::Backlog).await;
+    world.until_settled().await;
+    let books = world.report().await.books;
+    assert_eq!(books.delivered, 100, "{books:?}");
 }
 
 /// Who is paused, and since when, survives restarts, crashes, and the segments it was noted in.
