@@ -43,11 +43,6 @@ impl AgainList {
         self.waiting.is_empty() && self.held.is_empty()
     }
 
-    /// Whether any waits here to be taken.
-    pub(crate) fn waits(&self) -> bool {
-        !self.waiting.is_empty()
-    }
-
     /// One that was taken waits behind its key.
     pub(crate) fn hold(&mut self, offset: Offset, since: WallTime) {
         self.held.insert(offset, since);

@@ -152,7 +152,8 @@ impl Keys {
             }
         }
         match self.blocked.get(&key) {
-            Some(by) if *by != offset => Claim::Blocked,
+            // One that came before may still be under way: what expired overtook it.
+            Some(by) if *by < offset => Claim::Blocked,
             _ => Claim::Go,
         }
     }
@@ -201,16 +202,23 @@ impl Keys {
         Some(next)
     }
 
-    /// A delivery is about to end in the dead letters: its key is blocked by it. The key, unless
-    /// it was blocked already or the delivery has none.
-    pub fn block(&mut self, offset: Offset) -> Option<Key> {
-        let key = self.under_way.get(&offset)?;
-        if self.blocked.contains_key(key) {
-            return None;
+    /// Whether the key of a delivery is known, since it is under way.
+    pub fn knows(&self, offset: Offset) -> bool {
+        self.under_way.contains_key(&offset)
+    }
+
+    /// A delivery is about to end in the dead letters: its key, `read` where it isn't known, is
+    /// blocked by it. The key, unless one before it has blocked it or the delivery has none.
+    pub fn block(&mut self, offset: Offset, read: Option<Key>) -> Option<Key> {
+        let key = Arc::clone(self.under_way.get(&offset).or(read.as_ref())?);
+        match self.blocked.get(&key) {
+            Some(by) if *by <= offset => return None,
+            Some(by) => drop(self.blockers.remove(by)),
+            None => {}
         }
-        self.blocked.insert(Arc::clone(key), offset);
-        self.blockers.insert(offset, Arc::clone(key));
-        Some(Arc::clone(key))
+        self.blocked.insert(Arc::clone(&key), offset);
+        self.blockers.insert(offset, Arc::clone(&key));
+        Some(key)
     }
 
     /// The event that blocks a key was delivered after all, or its letter is no more. The key,
@@ -246,7 +254,24 @@ impl Keys {
 
     /// Whether one of the bounds is reached: nothing new is taken.
     pub fn is_full(&self) -> bool {
-        self.held >= self.held_max || self.blocked.len() as u64 >= self.blocked_max
+        self.holds_all() || self.blocks_all()
+    }
+
+    /// Whether as many are held as may be: nothing is taken.
+    pub fn holds_all(&self) -> bool {
+        self.held >= self.held_max
+    }
+
+    /// Whether as many keys are blocked as may be: nothing is taken for the first time.
+    pub fn blocks_all(&self) -> bool {
+        self.blocked.len() as u64 >= self.blocked_max
+    }
+
+    /// Whether what is owed again is taken: always what may let a key go; the rest, which may block
+    /// another, up to twice the bound.
+    pub fn takes_again(&self, next: Offset) -> bool {
+        let blocked = self.blocked.len() as u64;
+        blocked < self.blocked_max.saturating_mul(2) || self.blockers.contains_key(&next)
     }
 
     /// How many are held.

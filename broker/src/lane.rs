@@ -239,9 +239,11 @@ pub struct Lane {
     pub(crate) held: bool,
     /// When its worker looks whether something of it has ended while it waits.
     pub(crate) alarm: Option<Instant>,
+    /// Whether anything was taken since that alarm was set: what is oldest is another now.
+    pub(crate) moved_on: bool,
     /// Bytes it may still send in its turn; what a large event took too much is missing in the
     /// next (deficit round robin: Shreedhar and Varghese, 1995).
-    pub(crate) deficit: i64,
+    pub(crate) deficit: i32,
     /// The keys of an ordered lane, and what it holds behind them.
     pub(crate) keys: Option<Box<Keys>>,
     /// Counts since start.
@@ -275,6 +277,7 @@ impl Lane {
             counted_as_parked: false,
             held: true,
             alarm: None,
+            moved_on: false,
             deficit: 0,
             keys: None,
             tally: Tally::default(),
@@ -283,7 +286,8 @@ impl Lane {
 
     /// What it can do now. `parked_max` is its share of the worker's parked deliveries: at the
     /// bound it only retries, and takes new ones as places become free. So does an ordered lane
-    /// that holds all it may.
+    /// that holds all it may; one that blocks as many keys as it may also takes what it is owed
+    /// again.
     pub fn turn(&self, parked_max: u32) -> Turn {
         if self.facts.pauses.is_paused() || self.in_flight >= self.facts.terms.max_in_flight {
             return Turn::Rest;
@@ -292,9 +296,8 @@ impl Lane {
         if keys.is_some_and(|keys| keys.unread().is_some()) {
             return Turn::First;
         }
-        let holds_all = keys.is_some_and(Keys::is_full);
-        let again_waits = self.again.as_ref().is_some_and(|again| again.waits());
-        let waits = !self.owed.is_empty() || again_waits;
+        let holds_all = keys.is_some_and(Keys::holds_all);
+        let waits = self.takes_again() || (!self.owed.is_empty() && !self.blocks_all());
         let takes_new = waits && self.holding() < parked_max && !holds_all;
         match self.due.front() {
             Some(due) if due.is_new() => Turn::First,
@@ -316,10 +319,12 @@ impl Lane {
             Some(due) => self.remembered(due),
             None => match self.take_again() {
                 Some(again) => again,
+                None if self.blocks_all() => return None,
                 None => Delivery::first(self.owed.pop()?),
             },
         };
         self.in_flight += 1;
+        self.moved_on = true;
         Some(delivery)
     }
 
@@ -329,9 +334,23 @@ impl Lane {
         self.parked.saturating_add(due)
     }
 
+    fn blocks_all(&self) -> bool {
+        self.keys.as_deref().is_some_and(Keys::blocks_all)
+    }
+
+    fn takes_again(&self) -> bool {
+        let next = self.again.as_ref().and_then(|again| again.peek());
+        let keys = self.keys.as_deref();
+        next.is_some_and(|(next, _)| keys.is_none_or(|keys| keys.takes_again(next)))
+    }
+
     fn take_again(&mut self) -> Option<Delivery> {
+        if !self.takes_again() {
+            return None;
+        }
+        let new_waits = !self.owed.is_empty() && !self.blocks_all();
         let again = self.again.as_mut()?;
-        let taken = again.take(!self.owed.is_empty());
+        let taken = again.take(new_waits);
         if again.is_empty() {
             self.again = None;
         }
@@ -348,6 +367,15 @@ impl Lane {
             self.again = None;
         }
         Delivery { since, ..due }
+    }
+
+    /// Its retries wait for the destination's budget: what is due for the first time goes before.
+    pub(crate) fn await_budget(&mut self) {
+        self.awaits_budget = true;
+        // Only behind a key is anything due for the first time.
+        if self.keys.is_some() {
+            self.due.make_contiguous().sort_by_key(|due| !due.is_new());
+        }
     }
 
     /// A delivery that was taken waits behind its key.

@@ -23,7 +23,8 @@ pub struct Limits {
     /// stay owed.
     pub held_max: u32,
     /// Keys of one ordered lane that dead letters may block (`blockedKey: deadLetter`). At the bound
-    /// it takes no new events until one of those letters is redriven or discarded.
+    /// it takes no new events until one of those letters is redriven or discarded, and its trigger's
+    /// state is `keys full`. What is redriven or replayed may add as many again.
     pub blocked_keys_max: u32,
     /// How long a chain of replies may grow (contract §7). Beyond, a delivery ends as a dead
     /// letter, cause `loop`, holding the reply.

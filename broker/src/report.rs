@@ -155,6 +155,8 @@ pub struct LaneReport {
     pub held: u64,
     /// Keys that wait for a delivery that fails, or that a dead letter blocks.
     pub keys_blocked: u64,
+    /// Whether as many events wait behind their keys, or as many keys are blocked, as may be.
+    pub keys_full: bool,
     /// When the oldest delivery that has not ended arrived.
     pub oldest: Option<WallTime>,
 }
@@ -291,6 +293,7 @@ impl LaneReport {
             parked: lane.parked,
             held: lane.keys.as_deref().map_or(0, Keys::held),
             keys_blocked: lane.keys.as_deref().map_or(0, Keys::keys_blocked),
+            keys_full: lane.keys.as_deref().is_some_and(Keys::is_full),
             oldest: None,
         }
     }

@@ -674,9 +674,14 @@ impl Fold {
             Action::PayloadDiscarded | Action::LetGo => false,
         };
         if goes {
-            self.blocked
-                .retain(|(number, _), by| *number != whose || *by != event);
+            self.unblock(&HashSet::from([(whose, event)]));
         }
+    }
+
+    /// What these events, each of a trigger's deliveries, blocked of its keys is blocked no longer.
+    pub(crate) fn unblock(&mut self, events: &HashSet<(Number, Offset)>) {
+        self.blocked
+            .retain(|(number, _), by| !events.contains(&(*number, *by)));
     }
 
     /// Events of the past were owed again, and a replay went on, began or ended.

@@ -120,7 +120,7 @@ proptest! {
                     let dead = *index.get(&model.under_way());
                     let (key, ..) = *model.all.iter().find(|(_, at, _)| *at == dead).unwrap();
                     let news = model.blocked.iter().all(|(whose, _)| *whose != key);
-                    prop_assert_eq!(keys.block(Offset(dead)).is_some(), news);
+                    prop_assert_eq!(keys.block(Offset(dead), None).is_some(), news);
                     if news {
                         model.blocked.push((key, dead));
                     }
@@ -227,4 +227,26 @@ fn an_attributes_canonical_form_is_the_key() {
     assert_eq!(key_of(&event.as_ref(), "partitionkey"), Some(key(b"p")));
     assert_eq!(key_of(&event.as_ref(), "source"), Some(key(b"/s")));
     assert_eq!(key_of(&event.as_ref(), "subject"), None);
+}
+
+/// One that expired overtook those before it, which were under way.
+#[test]
+fn what_came_before_the_event_that_blocks_its_key_still_goes() {
+    let a = || key(b"a");
+    let mut keys = keys();
+    assert_eq!(keys.claim(a(), Offset(1)), Claim::Go);
+    assert_eq!(keys.claim(a(), Offset(2)), Claim::Held);
+    assert_eq!(keys.block(Offset(5), Some(a())), Some(a()));
+    assert_eq!(keys.claim(a(), Offset(1)), Claim::Go, "its retry");
+    assert_eq!(keys.ended(Offset(1)), Some(Offset(2)));
+    assert_eq!(keys.claim(a(), Offset(2)), Claim::Go);
+    assert_eq!(
+        keys.block(Offset(2), None),
+        Some(a()),
+        "it is the first now"
+    );
+    assert_eq!(keys.ended(Offset(2)), None);
+    assert_eq!(keys.let_go(Offset(5)), None);
+    assert_eq!(keys.claim(a(), Offset(6)), Claim::Blocked);
+    assert_eq!(keys.let_go(Offset(2)), Some(a()));
 }

@@ -117,6 +117,8 @@ impl AtWork {
         });
         let at = self.log.clock().wall();
         for (offset, attempt) in &ended {
+            // The redrive of what blocked a key, perhaps: nothing is on its way to let it go.
+            self.key_let_go(slot as u32, *offset);
             self.key_ended(slot as u32, *offset);
             self.settled.push(Settlement {
                 number,

@@ -28,6 +28,13 @@ const EXPIRY: &str = "expirytime";
 /// How long a lane waits at the least until it is looked at again.
 const LOOK_MIN: Duration = Duration::from_millis(1);
 
+/// How long a lane that waits isn't looked at, at the most: so late does something end that nobody
+/// foresaw, and so long is an alarm remembered that was put forward.
+const LOOK_MAX: Duration = Duration::from_secs(60);
+
+/// How soon a lane is looked at again, when what is oldest in it has become another.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
 /// When a delivery that waits ends.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct End {
@@ -36,12 +43,24 @@ struct End {
 }
 
 impl AtWork {
-    /// Sets the alarm of a lane that waits, for when the first of what it holds ends.
+    /// Sets the alarm of a lane that waits, for when the first of what it holds ends, or to look
+    /// again for that. Whoever is held back often is read no event for each time: where an alarm
+    /// is set and something else may end before it, it is only put forward.
     pub(super) fn watch(&mut self, slot: u32, now: Instant) {
-        let waits = self.lanes[slot as usize]
-            .as_ref()
-            .is_some_and(|lane| lane.alarm.is_none() && (lane.queued || lane.awaits_budget));
-        if !waits || self.is_paused(slot) {
+        if self.is_paused(slot) {
+            return;
+        }
+        let Some(lane) = &self.lanes[slot as usize] else {
+            return;
+        };
+        if !lane.queued && !lane.awaits_budget {
+            return;
+        }
+        if let Some(alarm) = lane.alarm {
+            let soon = now + LOOK_AGAIN;
+            if lane.moved_on && soon < alarm {
+                self.look_at_lane(slot, soon);
+            }
             return;
         }
         let due = self.lanes[slot as usize]
@@ -56,7 +75,7 @@ impl AtWork {
         let owed = self.end_of_owed(slot, now).map(|end| end.within);
         let again = self.end_of_again(slot, now).map(|end| end.within);
         if let Some(within) = [first, owed, again].into_iter().flatten().min() {
-            self.look_at_lane(slot, now + within.max(LOOK_MIN));
+            self.look_at_lane(slot, now + within.clamp(LOOK_MIN, LOOK_MAX));
         }
     }
 
@@ -87,6 +106,7 @@ impl AtWork {
     fn look_at_lane(&mut self, slot: u32, at: Instant) {
         if let Some(lane) = &mut self.lanes[slot as usize] {
             lane.alarm = Some(at);
+            lane.moved_on = false;
             self.alarms.set(at, Whom::Lane(lane.facts.number));
         }
     }

@@ -228,6 +228,10 @@ impl AtWork {
             None => self.new_lane(Lane::new(facts, destination)),
         };
         self.know_terms(slot);
+        // By other terms or after a pause, another may be the first to end, and earlier.
+        if let Some(lane) = &mut self.lanes[slot as usize] {
+            lane.alarm = None;
+        }
         let mut blocked = Vec::new();
         if let Some(mut state) = state {
             blocked = std::mem::take(&mut state.blocked);

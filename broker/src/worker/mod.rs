@@ -55,7 +55,7 @@ use crate::trace::Spans;
 const TURN_REQUESTS_MAX: usize = 16;
 
 /// Bytes of events that a turn adds to what its lane may send.
-const TURN_BYTES: i64 = 64 * 1024;
+const TURN_BYTES: i32 = 64 * 1024;
 
 /// How many messages and answers are taken in before lanes are turned again.
 const TAKE_IN_MAX: usize = 256;
@@ -356,7 +356,8 @@ impl AtWork {
             self.send(slot, delivery, wish, sink);
             let sent = self.bytes_in_flight.saturating_sub(before);
             if let Some(lane) = &mut self.lanes[slot as usize] {
-                lane.deficit -= i64::try_from(sent).unwrap_or(i64::MAX);
+                let sent = i32::try_from(sent).unwrap_or(i32::MAX);
+                lane.deficit = lane.deficit.saturating_sub(sent);
             }
             if self.is_full() {
                 break;

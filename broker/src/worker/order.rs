@@ -28,7 +28,8 @@ impl AtWork {
         {
             lane.in_flight -= 1;
             // Reading it costs a turn as sending it does.
-            lane.deficit -= i64::try_from(event.wire_len()).unwrap_or(i64::MAX);
+            let bytes = i32::try_from(event.wire_len()).unwrap_or(i32::MAX);
+            lane.deficit = lane.deficit.saturating_sub(bytes);
         }
         claim
     }
@@ -47,16 +48,29 @@ impl AtWork {
         if let Some(next) = next
             && let Some(lane) = &mut self.lanes[slot as usize]
         {
-            lane.due.push_back(Delivery::first(next));
+            let next = Delivery::first(next);
+            match lane.awaits_budget {
+                // What waits for the budget doesn't hold up what needs none.
+                true => lane.due.push_front(next),
+                false => lane.due.push_back(next),
+            }
         }
     }
 
     /// A delivery is about to be noted as dead: where the terms say so, its key is blocked, and
     /// that is noted first, so that nothing of the key passes after a crash between the two.
     pub(super) fn key_died(&mut self, slot: u32, offset: Offset) {
-        let key = self.with_keys(slot, |keys| {
-            keys.block_on_death().then(|| keys.block(offset)).flatten()
-        });
+        let keys = self.lanes[slot as usize].as_ref();
+        let keys = keys.and_then(|lane| lane.keys.as_deref());
+        let Some(keys) = keys.filter(|keys| keys.block_on_death()) else {
+            return;
+        };
+        // One that dies without having been taken to be sent: nobody has read its key.
+        let read = (!keys.knows(offset))
+            .then(|| read_event(&mut self.reader, offset).ok())
+            .flatten()
+            .and_then(|envelope| key_of(&envelope.event.as_ref(), keys.by()));
+        let key = self.with_keys(slot, |keys| keys.block(offset, read));
         let by = Some(offset);
         if let (Some(key), Some(number)) = (key.flatten(), self.number_of(slot)) {
             self.note(Held { number, key, by }.record());
@@ -174,14 +188,14 @@ impl AtWork {
 
 impl Lane {
     /// Takes back what was held, by the keys of other terms: it is due, in the order in which it
-    /// came, behind what is tried again.
+    /// came, before what is tried again.
     fn take_back(&mut self, held: Vec<Offset>) {
         let (tried, first): (Vec<_>, Vec<_>) =
             self.due.drain(..).partition(|due| due.history.is_some());
         let first = first.into_iter().map(|delivery| delivery.offset);
         let mut first: Vec<Offset> = first.chain(held).collect();
         first.sort_unstable();
-        self.due.extend(tried);
         self.due.extend(first.into_iter().map(Delivery::first));
+        self.due.extend(tried);
     }
 }

@@ -39,7 +39,7 @@ impl AtWork {
         destination.deferred[why as usize] += 1;
         match why {
             Deferral::RetryBudget => {
-                lane.awaits_budget = true;
+                lane.await_budget();
                 destination.waiting.budget.push_back(slot);
             }
             Deferral::Breaker => {
@@ -127,6 +127,10 @@ impl AtWork {
         match change {
             Change::Opened => {
                 destination.has_opened(Opened { at: now, end });
+                // Patience runs now.
+                for lane in self.lanes.iter_mut().flatten() {
+                    lane.moved_on |= lane.destination == at;
+                }
                 let error = destination.last_error.as_ref().map(|(_, error)| &**error);
                 tracing::warn!(destination = %destination.key, error, "breaker open: deliveries wait");
             }

@@ -96,6 +96,77 @@ async fn what_waits_behind_an_open_breaker_expires_after_a_day() {
     world.settle().await;
 }
 
+const SHORT: &str = "apiVersion: weft.dev/v1alpha1
+kind: DeliveryPolicy
+metadata: {name: short}
+spec: {maxEventAge: PT5M}
+";
+
+const DAY: &str = "apiVersion: weft.dev/v1alpha1
+kind: DeliveryPolicy
+metadata: {name: day}
+spec: {maxEventAge: PT24H}
+";
+
+const ONE_PLACE: &str = "apiVersion: weft.dev/v1alpha1
+kind: Sink
+metadata: {name: erp}
+spec: {uri: http://erp/?billing, maxInFlight: 1}
+";
+
+const BY_REFERENCE: &str = "apiVersion: eventing.knative.dev/v1
+kind: Trigger
+metadata: {name: billing, annotations: {weft.dev/policy: day}}
+spec:
+  broker: default
+  subscriber: {ref: {apiVersion: weft.dev/v1alpha1, kind: Sink, name: erp}}
+  delivery: {timeout: PT20M}
+";
+
+/// What waits and would have expired in a day does so when its trigger's terms now say.
+#[tokio::test(start_paused = true)]
+async fn an_age_limit_that_is_shortened_holds_for_what_waits() {
+    let mut world = World::new()
+        .file("short.yaml", SHORT)
+        .trigger("billing", everything(), terms())
+        .sink("billing", refuses_connection())
+        .start()
+        .await;
+    world
+        .publish_all((0..200).map(|n| order_placed(&format!("o-{n}"))))
+        .await;
+    world.advance(60 * SECOND).await;
+    world.write_trigger("billing", everything(), terms().policy("short"));
+    world.reload().await;
+    world.advance(245 * SECOND).await;
+    let books = world.report().await.books;
+    assert_eq!(books.dead[Cause::Expired as usize], 200, "{books:?}");
+    world.settle().await;
+}
+
+/// What stands at the head of what waits has a day. It goes, and what comes after it has less.
+#[tokio::test(start_paused = true)]
+async fn one_that_comes_to_the_head_of_what_waits_expires_in_time() {
+    let world = World::new()
+        .file("day.yaml", DAY)
+        .file("erp.yaml", ONE_PLACE)
+        .file("billing.yaml", BY_REFERENCE)
+        .sink("erp", always(200).after(600 * SECOND))
+        .start()
+        .await;
+    for id in ["o-0", "o-1"] {
+        world.publish(order_placed(id)).await;
+    }
+    world.publish(until("near", 700)).await;
+    world.advance(705 * SECOND).await;
+    world.check(expect![[r#"
+        billing  o-0  200  delivered
+        billing  o-1  …  owed
+        billing  near  dead{expired}
+    "#]]);
+    world.settle().await;
+}
+
 /// At or after its time, not before: what is in the air then may still be taken.
 #[tokio::test(start_paused = true)]
 async fn an_attempt_that_began_in_time_may_end_late() {

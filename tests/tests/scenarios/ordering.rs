@@ -5,13 +5,15 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use broker::letter_query::{From, Query};
+use broker::pausing::{ResumeFrom, Target};
 use broker::redrive::{Asked, What, Which};
 use event::Event;
 use expect_test::expect;
 use journal::Offset;
 use journal::model_disk::CrashRule;
 use tests::world::Builder;
-use tests::{Seed, Terms, World, after, always, everything, terms, times};
+use tests::{Seed, Terms, World, after, always, everything, refuses_connection, terms, times};
+use triggers::TriggerName;
 
 const MS: Duration = Duration::from_millis(1);
 const SECOND: Duration = Duration::from_secs(1);
@@ -360,9 +362,91 @@ async fn a_key_goes_on_when_its_letter_is_discarded_or_sent_elsewhere() {
     }
 }
 
-/// At its bound of blocked keys a lane takes nothing new, and loses nothing.
+/// One that expires without ever being attempted blocks its key too, for a redrive that does as well.
+#[tokio::test(start_paused = true)]
+async fn a_delivery_that_dies_unattempted_blocks_its_key() {
+    let mut world = with_policies(World::new())
+        .trigger("ordered", everything(), blocking().backoff_max("PT1S"))
+        .sink("ordered", refuses_connection())
+        .start()
+        .await;
+    world.publish(of_key("z", 0)).await;
+    // The breaker opens meanwhile, and z-0 is its probe.
+    world.advance(20 * SECOND).await;
+    let event = Event::build("a-0", "/shop", "order.placed").attribute("partitionkey", "a");
+    let event = event.attribute("expirytime", "2026-01-01T00:00:25Z");
+    world.publish(event.finish().expect("it is valid")).await;
+    world.publish(of_key("a", 1)).await;
+    world.advance(10 * SECOND).await;
+    assert!(world.calls_of("ordered", "a-0").is_empty());
+    world.crash(CrashRule::Subset, 1).await;
+    world.sink("ordered", 200);
+    world.until_settled().await;
+    world.check(expect![[r#"
+        ordered  z-0  refused ×9 200  delivered
+        ordered  a-0  dead{expired}
+        ordered  a-1  dead{blocked}
+    "#]]);
+}
+
+/// The redrive of what blocks a key is dropped: nothing is on its way that could let it go later.
+#[tokio::test(start_paused = true)]
+async fn a_key_goes_on_when_the_redrive_of_its_letter_is_dropped() {
+    let mut world = blocked().await;
+    let target = Target::Trigger(TriggerName::new("default", "ordered"));
+    world.run(world.engine().pause(&target)).await.unwrap();
+    let first = letters(&world)[0];
+    world.redrive(asked(vec![first], redrive(None))).await;
+    let resumed = world.engine().resume(&target, ResumeFrom::Latest, false);
+    assert_eq!(world.run(resumed).await.unwrap().dropped, 1);
+    for n in [2, 3] {
+        world.publish(of_key("a", n)).await;
+        world.until_settled().await;
+        assert_eq!(keys_blocked(&world).await, 0);
+        assert_eq!(world.calls_of("ordered", &format!("a-{n}")).len(), 1);
+        if n == 2 {
+            world.crash(CrashRule::Nothing, 1).await;
+        }
+    }
+}
+
+/// A letter that has been kept for its time is no more, and neither is what it blocked.
+#[tokio::test(start_paused = true)]
+async fn a_key_goes_on_when_its_letter_has_expired() {
+    let mut world = with_policies(World::new())
+        .retention_dead_letters(Duration::from_secs(3600))
+        .trigger("ordered", everything(), blocking().retry(0))
+        .sink("ordered", 200)
+        .sink_for("ordered", "a-0", 503)
+        .start()
+        .await;
+    world.publish_all(in_turns(&["a", "b"], 2)).await;
+    world.until_settled().await;
+    world.advance(3000 * SECOND).await;
+    assert_eq!(keys_blocked(&world).await, 1, "not before");
+    world.advance(1200 * SECOND).await;
+    assert_eq!(letters(&world), []);
+    for n in [2, 3] {
+        world.publish(of_key("a", n)).await;
+        world.until_settled().await;
+        assert_eq!(keys_blocked(&world).await, 0);
+        assert_eq!(world.calls_of("ordered", &format!("a-{n}")).len(), 1);
+        if n == 2 {
+            world.crash(CrashRule::Nothing, 1).await;
+        }
+    }
+}
+
+/// At its bound of blocked keys a lane takes nothing new, and loses nothing: whoever redrives or
+/// discards the letters lets it go on.
 #[tokio::test(start_paused = true)]
 async fn a_lane_with_as_many_blocked_keys_as_may_be_waits() {
+    for what in [What::Discard, redrive(None)] {
+        at_the_bound_of_blocked_keys(what).await;
+    }
+}
+
+async fn at_the_bound_of_blocked_keys(what: What) {
     let world = with_policies(World::new())
         .limits(|limits| limits.blocked_keys_max = 2)
         .trigger(
@@ -378,7 +462,7 @@ async fn a_lane_with_as_many_blocked_keys_as_may_be_waits() {
     let lane = world.report().await.triggers.remove(0).lane;
     assert_eq!((lane.keys_blocked, lane.waiting), (2, 1));
     world.sink("ordered", 200);
-    world.redrive(asked(letters(&world), What::Discard)).await;
+    world.redrive(asked(letters(&world), what)).await;
     world.until_settled().await;
     assert_eq!(keys_blocked(&world).await, 0);
     assert_eq!(world.calls_of("ordered", "c-0").len(), 1);
@@ -665,4 +749,41 @@ async fn what_waits_behind_its_key_is_not_suspected_of_ending_the_process() {
     assert_eq!(log.letters.len(), 1, "z-0 is set aside, and nothing else");
     assert_eq!(world.calls_of("billing", "z-0").len(), 4);
     assert_eq!(world.calls_of("billing", "z-1").len(), 1);
+}
+
+/// Retries that wait for the budget hold up no key but their own.
+#[tokio::test(start_paused = true)]
+async fn the_next_of_a_key_does_not_wait_behind_retries_for_the_budget() {
+    let world = with_policies(World::new())
+        .file(
+            "erp.yaml",
+            "apiVersion: weft.dev/v1alpha1
+kind: Sink
+metadata: {name: erp}
+spec: {uri: http://erp/?billing, breaker: off}
+",
+        )
+        .file(
+            "billing.yaml",
+            "apiVersion: eventing.knative.dev/v1
+kind: Trigger
+metadata: {name: billing, annotations: {weft.dev/policy: ordered, weft.dev/jitter: \"off\"}}
+spec:
+  broker: default
+  subscriber: {ref: {apiVersion: weft.dev/v1alpha1, kind: Sink, name: erp}}
+  delivery: {backoffPolicy: linear, backoffDelay: PT1S, backoffMax: PT1S}
+",
+        )
+        .sink("erp", 503)
+        .sink_for("erp", "b-0", after(20 * SECOND))
+        .sink_for("erp", "b-1", 200)
+        .start()
+        .await;
+    world.publish_all([of_key("b", 0), of_key("b", 1)]).await;
+    let failing = (0..400).map(|n| of_key(&format!("x{n}"), 0));
+    world.publish_all(failing).await;
+    world.advance(21 * SECOND).await;
+    assert_eq!(world.calls_of("billing", "b-1").len(), 1);
+    world.sink("erp", 200);
+    world.until_settled().await;
 }

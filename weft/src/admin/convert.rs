@@ -42,7 +42,7 @@ pub(crate) fn dead(counts: &[u64; 9]) -> impl Iterator<Item = (&'static str, u64
         .filter(|(_, count)| *count > 0)
 }
 
-/// What spares a trigger's destination now, if anything does.
+/// What spares a trigger's destination now, or stops what is new, if anything does.
 fn spared(report: &TriggerReport, destinations: &[DestinationReport]) -> Option<String> {
     let found = destinations.binary_search_by(|there| there.key.cmp(&report.destination));
     let destination = &destinations[found.ok()?];
@@ -50,7 +50,8 @@ fn spared(report: &TriggerReport, destinations: &[DestinationReport]) -> Option<
         BreakerState::Open | BreakerState::Probing => Some("breaker open".into()),
         _ => destination
             .pushed_back_until
-            .map(|_| "pushed back".to_owned()),
+            .map(|_| "pushed back".to_owned())
+            .or_else(|| report.lane.keys_full.then(|| "keys full".to_owned())),
     }
 }
 

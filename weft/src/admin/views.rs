@@ -105,7 +105,8 @@ pub(crate) struct TriggerView {
     /// What it waits for, while it isn't ready.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) message: Option<String>,
-    /// What spares its destination now: `breaker open`, `pushed back`.
+    /// What spares its destination now: `breaker open`, `pushed back`; or `keys full`, which takes
+    /// nothing new.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(crate) spared: Option<String>,
     /// Since when its file is gone, RFC 3339.

@@ -48,6 +48,7 @@ fn trigger() -> TriggerReport {
             parked: 0,
             held: 0,
             keys_blocked: 0,
+            keys_full: false,
             oldest: Some(WallTime(8_000)),
         },
         held_bytes: 1 << 20,
