@@ -225,6 +225,14 @@ pub enum PauseError {
     /// It runs.
     #[error("{0} isn't paused")]
     NotPaused(String),
+    /// It runs, but for where it sends.
+    #[error("{what} isn't paused itself, its destination is: {cure}")]
+    WithDestination {
+        /// What was to go on.
+        what: String,
+        /// What lets its destination go on.
+        cure: String,
+    },
     /// Its YAML says so, and goes on saying so.
     #[error("{what} is paused by its YAML, not by a command: {cure}")]
     ByAnnotation {
@@ -290,7 +298,7 @@ impl Engine {
         let standing = self.pausing.look(|book| book.get(&what).cloned());
         let standing = standing.unwrap_or_default();
         let Some(since) = standing.since else {
-            return Err(PauseError::NotPaused(target.to_string()));
+            return Err(self.not_paused(target));
         };
         if standing.annotation {
             return Err(self.by_yaml(target, &what));
@@ -322,6 +330,40 @@ impl Engine {
             dropped,
             paused_for,
         })
+    }
+
+    /// What is so instead: a trigger may be held back by its destination.
+    fn not_paused(&self, target: &Target) -> PauseError {
+        let what = target.to_string();
+        let Target::Trigger(name) = target else {
+            return PauseError::NotPaused(what);
+        };
+        let (lowered, _) = self.registrar.lowered();
+        let trigger = lowered.triggers.get(name);
+        let key = trigger.map(|trigger| Arc::<str>::from(trigger.subscriber.key().as_str()));
+        let standing = key.map(|key| {
+            let destination = What::Destination(Arc::clone(&key));
+            (
+                key,
+                self.pausing.look(|book| book.get(&destination).cloned()),
+            )
+        });
+        match standing {
+            Some((key, Some(standing))) if standing.since.is_some() => {
+                let name = key.strip_prefix("sink:").unwrap_or(&key);
+                let cure = match standing.annotation {
+                    true => format!("edit spec.paused of the Sink {name}"),
+                    false => format!("`weft resume destination {name}`"),
+                };
+                PauseError::WithDestination { what, cure }
+            }
+            _ => PauseError::NotPaused(what),
+        }
+    }
+
+    /// Whether there is a trigger of this name.
+    pub fn has_trigger(&self, name: &TriggerName) -> bool {
+        self.registrar.trigger_number(name).is_some()
     }
 
     /// Why no command resumes it.

@@ -34,6 +34,8 @@ pub(crate) enum Exit {
     Refused = 10,
     /// There is no such trigger or dead letter.
     NotFound = 11,
+    /// Of what was redriven and waited for, some is dead again.
+    DeadAgain = 12,
     /// A second signal came while stopping; what was in the air is sent again after a restart.
     Interrupted = 130,
 }
@@ -53,6 +55,7 @@ Exit codes:
     9  nothing answers at the address (send, get, describe, dead-letters)
    10  the broker or the admin API said no, or refused some of it (send, get, describe, dead-letters)
    11  no such trigger or dead letter (describe, dead-letters show)
+   12  some of what was redriven is dead again (dead-letters redrive --wait)
   130  a second signal came while stopping";
 
 /// Why a command didn't do what it was asked.
@@ -134,6 +137,7 @@ mod tests {
             Exit::Unreachable,
             Exit::Refused,
             Exit::NotFound,
+            Exit::DeadAgain,
             Exit::Interrupted,
         ];
         assert_eq!(listed, codes.map(|exit| exit as u8));

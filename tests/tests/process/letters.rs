@@ -117,6 +117,11 @@ fn dead_letters_are_found_mended_and_redriven_by_commands() {
     // Mended; a crash before the redrive loses nothing, and the rest goes where it should.
     node.kill();
     let node = folders.start().run();
+    let third = ids[2].to_string();
+    let asked = ["dead-letters", "redrive", &third, "--wait", "--yes"];
+    says(&typed(&node, &asked), 12, &["0 delivered, 1 dead again"]);
+    let asked = ["dead-letters", "redrive", "--trigger", "biling", "--yes"];
+    says(&typed(&node, &asked), 11, &["no trigger default/biling"]);
     status.store(200, Ordering::SeqCst);
     let asked = [
         "dead-letters",
@@ -133,14 +138,14 @@ fn dead_letters_are_found_mended_and_redriven_by_commands() {
         0,
         &["3 dead letters redriven: 3 delivered, 0 dead again, 0 on their way"],
     );
-    assert_eq!(billing.count(), 5 + 3);
+    assert_eq!(billing.count(), 5 + 1 + 3);
     says(
         &typed(&node, &["dead-letters", "redrive", "--yes"]),
         0,
         &["0 dead letters"],
     );
     let said = typed(&node, &["dead-letters", "list", "--state", "all"]);
-    says(&said, 0, &["in all 0 kept, 4 redriven, 1 discarded"]);
+    says(&said, 0, &["in all 0 kept, 5 redriven, 1 discarded"]);
     node.until_settled();
 }
 

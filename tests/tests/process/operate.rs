@@ -72,6 +72,11 @@ fn a_trigger_is_paused_resumed_and_deleted_by_commands() {
         &["is paused"],
     );
     says(&typed(&node, &["get", "destinations"]), 0, &["paused"]);
+    says(
+        &typed(&node, &["resume", "trigger", "billing"]),
+        10,
+        &["its destination is", "weft resume destination http://"],
+    );
     node.publish("4", "red");
     let mut late = vec!["resume", "destination"];
     let uri = function.uri("/");

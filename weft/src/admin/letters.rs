@@ -485,7 +485,9 @@ fn begin(
                 "state: only letters that are kept can be redriven or discarded, leave it out";
             return Err(refused(why));
         }
-        Which::All(Box::new(filter.query(state.admin.clock.wall())?))
+        let query = filter.query(state.admin.clock.wall())?;
+        known(state, query.trigger.as_ref())?;
+        Which::All(Box::new(query))
     } else if filter != Filter::default() {
         return Err(refused(
             "ids and a filter exclude each other; leave one out",
@@ -508,6 +510,27 @@ fn begin(
         .map_err(|why| Problem::new(StatusCode::TOO_MANY_REQUESTS, why.to_string()))?;
     state.running.spawn(work);
     Ok((StatusCode::ACCEPTED, Json(job_view(&job))))
+}
+
+/// Refuses a trigger that is none and has no letters from when it was one.
+fn known(state: &State, trigger: Option<&TriggerName>) -> Result<(), Problem> {
+    let Some(trigger) = trigger else {
+        return Ok(());
+    };
+    let engine = &state.admin.engine;
+    let its = Query {
+        trigger: Some(trigger.clone()),
+        ..Query::default()
+    };
+    let letters = || engine.dead_letters().page(&its, From::Oldest(Offset(0)), 1);
+    if engine.has_trigger(trigger) || !letters().letters.is_empty() {
+        return Ok(());
+    }
+    let why = format!(
+        "there is no trigger {trigger}, and no dead letter of one; `weft get triggers` and \
+         `weft dead-letters list` list those there are"
+    );
+    Err(Problem::new(StatusCode::NOT_FOUND, why))
 }
 
 /// One job.

@@ -200,7 +200,9 @@ fn refused(state: &State, error: &PauseError) -> Problem {
         PauseError::NoSuchTrigger(_) | PauseError::NoSuchDestination { .. } => {
             Problem::new(StatusCode::NOT_FOUND, error.to_string())
         }
-        PauseError::NotPaused(_) | PauseError::NotReady { .. } => conflict(error, None),
+        PauseError::NotPaused(_)
+        | PauseError::WithDestination { .. }
+        | PauseError::NotReady { .. } => conflict(error, None),
         PauseError::ByAnnotation { resource, .. } => {
             conflict(error, state.admin.problems.place(resource))
         }

@@ -79,7 +79,7 @@ fn go(mut deed: Deed<'_>) -> Result<(), Failure> {
     let begun = tell::<JobView>(admin, path, &deed.asked)?;
     let would = follow(admin, begun.value.id, 0, false)?;
     if deed.dry_run || would.value.done == 0 {
-        return end(&would, admin.output, verb);
+        return end(&would, admin.output, verb, false);
     }
     let letters = many(would.value.done, "dead letter", "dead letters");
     let to = match &deed.asked.to_uri {
@@ -99,15 +99,24 @@ fn go(mut deed: Deed<'_>) -> Result<(), Failure> {
         "job {id} at the node; it goes on without this command, `weft dead-letters stop {id}` stops it"
     ));
     let ended = follow(admin, id, would.value.done, deed.wait)?;
-    end(&ended, admin.output, verb)
+    end(&ended, admin.output, verb, deed.wait)
 }
 
-/// Prints what came of it; letters that were refused show in the exit code.
-fn end(job: &Said<JobView>, output: Output, verb: &str) -> Result<(), Failure> {
+/// Prints what came of it; letters that were refused show in the exit code, and where it was waited
+/// for, those that are dead again.
+fn end(job: &Said<JobView>, output: Output, verb: &str, waited: bool) -> Result<(), Failure> {
     job.print(output, |job| summary(job, verb))?;
-    match (&job.value.error, job.value.refused) {
-        (Some(_), _) => Err(Failure::said(Exit::Fault)),
-        (None, 0) => Ok(()),
-        (None, _) => Err(Failure::said(Exit::Refused)),
+    match exit(&job.value, waited) {
+        Exit::Ok => Ok(()),
+        exit => Err(Failure::said(exit)),
+    }
+}
+
+fn exit(job: &JobView, waited: bool) -> Exit {
+    match (&job.error, job.refused, job.dead) {
+        (Some(_), ..) => Exit::Fault,
+        (None, 1.., _) => Exit::Refused,
+        (None, 0, 1..) if waited => Exit::DeadAgain,
+        (None, 0, _) => Exit::Ok,
     }
 }

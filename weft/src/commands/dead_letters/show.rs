@@ -177,7 +177,7 @@ fn cause(word: &str) -> String {
         "expired" => "it grew older than its terms allow",
         "loop" => "its replies went round more often than the hop limit allows",
         "reply" => "its reply was refused by the broker for good",
-        "poison" => "the process ended twice while handling it",
+        "poison" => "it could not be handled, the last attempt says why",
         "blocked" => "an earlier event of its key is in the dead letters",
         "transform" => "a transform failed on it",
         "rejected" => "its source could make no event of it",
