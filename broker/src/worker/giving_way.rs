@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use journal::Offset;
 use tokio::time::Instant;
 
 use super::AtWork;
@@ -9,8 +10,8 @@ use crate::lane::Delivery;
 use crate::records::{Cause, Number};
 
 impl AtWork {
-    /// Ends the oldest deliveries of a lane, so many, as `dead{quota}`; what is in the air may finish,
-    /// and what waits behind another of its key stays.
+    /// Ends the oldest deliveries of a lane, so many, as `dead{quota}`; what is in the air may finish.
+    /// What waits behind another of its key, and what is owed again, goes when nothing else is left.
     pub(super) fn give_way(&mut self, number: Number, count: u64) {
         let Some(&slot) = self.slots.get(&number) else {
             return;
@@ -52,8 +53,30 @@ impl AtWork {
                 (None, None) => {}
             }
         }
+        let asked = usize::try_from(count).unwrap_or(usize::MAX);
+        let left = asked.saturating_sub(ended.len());
+        if left > 0 {
+            ended.extend(self.last_to_go(slot, left));
+        }
         for delivery in ended {
             self.end(slot, &facts, Some(delivery), Cause::Quota);
         }
+    }
+
+    fn last_to_go(&mut self, slot: u32, places: usize) -> Vec<Delivery> {
+        let end = Offset(u64::MAX);
+        let held = self.with_keys(slot, |keys| keys.drop_held(end, places));
+        let mut ended = held.unwrap_or_default();
+        let lane = self.lanes[slot as usize].as_mut();
+        if let Some(lane) = lane
+            && let Some(again) = &mut lane.again
+        {
+            again.forget(ended.iter().copied());
+            ended.extend(again.drop_waiting(end, places - ended.len()));
+            if again.is_empty() {
+                lane.again = None;
+            }
+        }
+        ended.into_iter().map(Delivery::first).collect()
     }
 }

@@ -131,6 +131,34 @@ async fn the_oldest_deliveries_of_a_function_that_is_down_give_way() {
     world.until_settled().await;
 }
 
+/// What waits behind one that fails of its key can't be kept for ever either.
+#[tokio::test(start_paused = true)]
+async fn what_waits_behind_its_key_gives_way() {
+    let patient = terms().backoff("linear", "PT60S").backoff_max("PT60S");
+    let world = small()
+        .file(
+            "orders.yaml",
+            trigger_yaml("orders", "default", "[]", &patient.policy("ordered")),
+        )
+        .file(
+            "ordered.yaml",
+            "apiVersion: weft.dev/v1alpha1\nkind: DeliveryPolicy\nmetadata: {name: ordered}\nspec: {ordering: {by: source}}\n",
+        )
+        .trigger("payments", ty("payment"), terms())
+        .sink("orders", always(409))
+        .sink("payments", always(200))
+        .start()
+        .await;
+    flood(&world, 0, 2000).await;
+    let report = world.report().await;
+    let orders = report.triggers.iter().find(|t| t.name.name() == "orders");
+    let book = orders.expect("it is in force").book;
+    let gave_way = book.dead[broker::records::Cause::Quota as usize];
+    assert!(gave_way > 1000, "{gave_way}");
+    world.sink("orders", always(200));
+    world.until_settled().await;
+}
+
 /// With `onQuota: refuse` nothing is given up: the broker refuses, and only it, until there is room.
 #[tokio::test(start_paused = true)]
 async fn a_broker_whose_trigger_says_so_refuses_instead() {
