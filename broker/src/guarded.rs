@@ -3,7 +3,7 @@
 //! A panic ends the thread it happens on, and with it the node. Where it can be told which event it
 //! was, that event bears the consequence instead: a filter that panics makes its delivery end as
 //! poison, a sink that panics makes its attempt fail. The panic itself is a bug of ours, is logged as
-//! an error, and counted by where it happened: [`Panics`].
+//! an error, and counted by where it happened: `Panics`.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
