@@ -15,6 +15,7 @@ pub mod http;
 pub mod ledger;
 pub mod logbook;
 pub mod node;
+pub mod proof;
 pub mod script;
 pub mod sinks;
 mod table;
