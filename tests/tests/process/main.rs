@@ -11,6 +11,7 @@ mod letters;
 mod operate;
 mod ordering;
 mod poison;
+mod power;
 mod quickstart;
 mod quiet;
 mod reload;

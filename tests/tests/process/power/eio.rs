@@ -1,0 +1,231 @@
+//! A write that fails, and a flush that fails once and then says that all is well with the data gone:
+//! publishers get 503, the node ends, no file is synced a second time, and on a disk that works again all that
+//! was acknowledged is there.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use tests::node::{PATIENCE, Running, until};
+use tests::proof;
+
+use super::disk::Fault;
+use super::load::BEGIN;
+use super::recorded::Recording;
+use super::replays::{Loss, replay};
+use super::skipped;
+
+const ROW: &str = "EIO on a block";
+
+const PUBLISHERS: usize = 4;
+
+/// How many are acknowledged before the disk fails.
+const ACKNOWLEDGED: usize = 100;
+
+/// From the disk's failure to the end of the process.
+const ENDS_WITHIN: Duration = Duration::from_secs(1);
+
+/// What `weft` exits with after a fault.
+const FAULT: i32 = 1;
+
+#[test]
+fn a_disk_that_fails_ends_the_node_at_once_and_costs_nothing_acknowledged() {
+    // The next event's block, and the flush behind it.
+    let mark = BEGIN.as_bytes();
+    let faults = [("write", Fault::Write(mark)), ("flush", Fault::Flush(mark))];
+    let rounds = proof::size(10, 1);
+    let mut total = Found::default();
+    for round in 0..rounds {
+        for (name, fault) in faults {
+            match fails(fault, &format!("a {name} that fails, round {round}")) {
+                Ok(found) => total.add(&found),
+                Err(why) => return skipped(ROW, &why),
+            }
+        }
+    }
+    proof::report(
+        ROW,
+        &[
+            ("faults", rounds * faults.len() as u64),
+            ("acknowledged", total.acknowledged),
+            ("refused", total.refused),
+            ("files traced", total.traced),
+            ("synced again", total.synced_again),
+            ("ms to the end", total.slowest_ms),
+            ("lost", total.lost),
+        ],
+    );
+    assert_eq!(total.lost, 0, "LOST, see above");
+    assert_eq!(
+        total.synced_again, 0,
+        "a sync that failed isn't tried again"
+    );
+}
+
+/// What came of a fault.
+#[derive(Default)]
+struct Found {
+    acknowledged: u64,
+    refused: u64,
+    traced: u64,
+    synced_again: u64,
+    slowest_ms: u64,
+    lost: u64,
+}
+
+impl Found {
+    fn add(&mut self, other: &Found) {
+        self.acknowledged += other.acknowledged;
+        self.refused += other.refused;
+        self.traced += other.traced;
+        self.synced_again += other.synced_again;
+        self.slowest_ms = self.slowest_ms.max(other.slowest_ms);
+        self.lost += other.lost;
+    }
+}
+
+/// Lets the disk fail under load.
+fn fails(fault: Fault, what: &str) -> Result<Found, String> {
+    let mut node = Recording::begin(PUBLISHERS, usize::MAX, Duration::ZERO)?;
+    until("loaded", PATIENCE, || {
+        (node.load.acknowledged() >= ACKNOWLEDGED).then_some(())
+    });
+    let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
+    let trace = folder.path().join("trace");
+    let pid = node.weft.pid().as_raw_nonzero().get();
+    let tracer = attach(pid, &trace);
+    if let Err(why) = &tracer {
+        eprintln!("SKIPPED, whether a file is synced again isn't checked: {why}");
+    }
+    node.disk.fail(fault);
+    until("ended", PATIENCE, || node.weft.has_ended().then_some(()));
+    let ended = Instant::now();
+    let failed = node.disk.failed().expect("it ended since the disk failed");
+    let took = ended - failed;
+    let (code, said) = node.weft.ended();
+    assert_eq!(code, FAULT, "{what}: {said}");
+    assert!(
+        took <= ENDS_WITHIN,
+        "{what}: it took {took:?} to end:\n{said}"
+    );
+
+    let holds = node.disk.holds();
+    let recorded = node.end();
+    let came = &recorded.came;
+    assert_eq!(
+        came.publishers_refused, PUBLISHERS,
+        "{what}: each got a 503"
+    );
+    let at = recorded.log.len();
+    let loss = Loss {
+        what: what.to_owned(),
+        at: usize::MAX,
+        holds,
+    };
+    let lost = replay(&loss, &recorded);
+    eprintln!(
+        "{what}: {} acknowledged, {} refused, ended {took:?} after the failure at {at}; {lost:#?}",
+        came.acknowledged.len(),
+        came.refused.len(),
+    );
+    let mut found = Found {
+        acknowledged: came.acknowledged.len() as u64,
+        refused: came.refused.len() as u64,
+        slowest_ms: u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        lost: lost.len() as u64,
+        ..Found::default()
+    };
+    if let Ok(mut tracer) = tracer {
+        tracer.ended();
+        let text = std::fs::read_to_string(&trace).expect("strace wrote it");
+        let (failed, again) = syncs_again(&text);
+        assert!(!failed.is_empty(), "{what}: no file failed:\n{text}");
+        eprintln!("{what}: failed {failed:?}, synced again {again:?}");
+        found.traced = failed.len() as u64;
+        found.synced_again = again.len() as u64;
+    }
+    Ok(found)
+}
+
+/// Writes down the process's writes and syncs from now on.
+fn attach(pid: i32, to: &Path) -> Result<Running, String> {
+    let strace = Command::new("strace").arg("-V").output();
+    strace.map_err(|error| format!("strace: {error}"))?;
+    let mut command = Command::new("strace");
+    command
+        .args(["-f", "-y", "-s", "0"])
+        .args(["-e", "trace=pwrite64,fsync,fdatasync"])
+        .arg("-o")
+        .arg(to)
+        .args(["-p", &pid.to_string()]);
+    let tracer = Running::spawn(command);
+    let mut refused = None;
+    until("attached", PATIENCE, || {
+        if tracer.output().contains("not permitted") {
+            refused = Some(tracer.output());
+            return Some(());
+        }
+        is_traced(pid).then_some(())
+    });
+    refused.map_or(Ok(tracer), Err)
+}
+
+/// Whether every thread of the process has a tracer.
+fn is_traced(pid: i32) -> bool {
+    let tasks = std::fs::read_dir(format!("/proc/{pid}/task"));
+    let mut tasks = tasks.into_iter().flatten().flatten();
+    tasks.all(|task| {
+        let status = std::fs::read_to_string(task.path().join("status"));
+        let traced = |line: &str| line.starts_with("TracerPid:") && !line.ends_with("\t0");
+        status.is_ok_and(|status| status.lines().any(traced))
+    })
+}
+
+/// Of strace's output: the files of which a write or sync failed, and those of them that were synced
+/// afterwards.
+fn syncs_again(trace: &str) -> (BTreeSet<String>, Vec<String>) {
+    let (mut failed, mut again) = (BTreeSet::new(), Vec::new());
+    let mut under_way: BTreeMap<&str, &str> = BTreeMap::new();
+    for line in trace.lines() {
+        let Some((thread, call)) = line.split_once(char::is_whitespace) else {
+            continue;
+        };
+        let call = call.trim_start();
+        let file = match call.starts_with("<...") {
+            true => under_way.remove(thread),
+            false => call
+                .split_once('<')
+                .and_then(|(_, rest)| rest.split_once('>'))
+                .map(|(file, _)| file),
+        };
+        let Some(file) = file else { continue };
+        let begins = !call.starts_with("<...");
+        let syncs = call.starts_with("fsync") || call.starts_with("fdatasync");
+        if begins && syncs && failed.contains(file) {
+            again.push(file.to_owned());
+        }
+        if call.ends_with("<unfinished ...>") {
+            under_way.insert(thread, file);
+        } else if call.contains("= -1 ") {
+            failed.insert(file.to_owned());
+        }
+    }
+    (failed, again)
+}
+
+#[test]
+fn a_sync_after_one_that_failed_is_seen_in_a_trace() {
+    let trace = "\
+7 pwrite64(9</d/log/1.seg>, \"\"..., 4096, 0) = 4096
+7 fdatasync(9</d/log/1.seg> <unfinished ...>
+8 fdatasync(11</d/view.redb>) = 0
+7 <... fdatasync resumed>)          = -1 EIO (Input/output error)
+8 fdatasync(11</d/view.redb>) = 0
+";
+    let (failed, again) = syncs_again(trace);
+    assert_eq!(failed, BTreeSet::from(["/d/log/1.seg".to_owned()]));
+    assert!(again.is_empty(), "{again:?}");
+    let trace = format!("{trace}7 fdatasync(9</d/log/1.seg>) = 0\n");
+    assert_eq!(syncs_again(&trace).1, ["/d/log/1.seg"]);
+}

@@ -1,0 +1,195 @@
+//! A node under load on our disk, and all that the disk was told meanwhile.
+//!
+//! Two triggers want each event. One's function answers 200, so there is what routing and settling write;
+//! the other's answers nothing but 503, so each event stays owed to it, and must be there after a loss of
+//! power at any later moment.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tests::http::{Function, Received};
+use tests::node::{PATIENCE, Start, Weft, until};
+
+use super::blocks::Blocks;
+use super::disk::{Disk, Done};
+use super::drive::Drive;
+use super::load::{Came, Load, Plan, mixed};
+use crate::{Folders, trigger};
+
+const MIB: u64 = 1 << 20;
+
+/// The disk's size.
+const DISK_BYTES: u64 = 128 * MIB;
+
+/// A flush takes this long, as on a good drive. Whoever answers before it has ended is found out.
+const FLUSH_TAKES: Duration = Duration::from_millis(2);
+
+/// Small segments, and little history: the log changes its segments, and takes old ones again.
+const NODE: &str = "apiVersion: weft.dev/v1alpha1
+kind: Node
+metadata: {name: node}
+spec:
+  storage: {minFree: 8Mi, segmentBytes: 1Mi, retention: {events: PT1S}}
+  limits: {eventBytes: 64Ki, batchBytes: 128Ki}
+";
+
+/// Where the trigger's deliveries go whose function answers, and the other's.
+pub(crate) const SETTLED: &str = "/settled";
+pub(crate) const OWED: &str = "/owed";
+
+/// Attempts without end, and none of them late.
+const PATIENT: &str = "{retry: 1000, backoffPolicy: linear, backoffDelay: PT0.1S}";
+
+/// The node's YAML, with the two triggers' functions there.
+pub(crate) fn yaml(function: &Function) -> Folders {
+    let folders = Folders::new();
+    folders.write("node.yaml", NODE);
+    for (name, path) in [("settled", SETTLED), ("owed", OWED)] {
+        let yaml = trigger(name, "[]", &function.uri(path), PATIENT);
+        folders.write(&format!("{name}.yaml"), &yaml);
+    }
+    folders
+}
+
+/// How the node is started with this YAML, on a drive that is mounted there.
+pub(crate) fn start(folders: &Folders, mounted: &Path) -> Start {
+    Start::new(&folders.yaml(), &data(mounted))
+}
+
+/// The data folder of a node on a drive that is mounted there.
+pub(crate) fn data(mounted: &Path) -> PathBuf {
+    mounted.join("data")
+}
+
+/// An empty file system on a disk of ours.
+///
+/// # Errors
+///
+/// What this machine can't do.
+pub(crate) fn fresh() -> Result<(Arc<Disk>, Drive), String> {
+    let disk = Disk::new(Blocks::zeros(DISK_BYTES), FLUSH_TAKES);
+    let drive = Drive::attach(&disk)?;
+    drive.format()?;
+    disk.forget();
+    Ok((disk, drive))
+}
+
+/// A node under load on our disk.
+pub(crate) struct Recording {
+    pub(crate) weft: Weft,
+    pub(crate) load: Load,
+    pub(crate) disk: Arc<Disk>,
+    function: Function,
+    // After the node, which has files open there.
+    _drive: Drive,
+    _folders: Folders,
+}
+
+impl Recording {
+    /// Starts a node, and so many publishers of at most so many events each, which rest in between.
+    ///
+    /// # Errors
+    ///
+    /// What this machine can't do.
+    pub(crate) fn begin(
+        publishers: usize,
+        events_max: usize,
+        pause: Duration,
+    ) -> Result<Recording, String> {
+        let function = Function::start(|request| match request.target() {
+            OWED => 503,
+            _ => 200,
+        });
+        let folders = yaml(&function);
+        let (disk, mut drive) = fresh()?;
+        let mounted = drive.mount()?;
+        let moments = Arc::clone(&disk);
+        let load = Load::start(
+            Plan {
+                publishers,
+                events_max,
+                data_bytes: mixed,
+                pause,
+            },
+            move || moments.position(),
+        );
+        let weft = start(&folders, mounted).run();
+        load.aim(weft.ingress);
+        Ok(Recording {
+            weft,
+            load,
+            disk,
+            function,
+            _drive: drive,
+            _folders: folders,
+        })
+    }
+
+    /// What was recorded, once the node is gone.
+    pub(crate) fn end(self) -> Recorded {
+        let mut weft = self.weft;
+        if !weft.has_ended() {
+            weft.kill();
+        }
+        let (base, log) = self.disk.log();
+        let came = self.load.end();
+        let mut answered = BTreeMap::new();
+        self.function.look(|received| {
+            let settled = |one: &&Received| one.request.target() == SETTLED;
+            for one in received.iter().filter(settled) {
+                let ended = one.ended.unwrap_or(one.began);
+                answered.entry(one.id().to_owned()).or_insert(ended);
+            }
+        });
+        Recorded {
+            base,
+            log,
+            came,
+            answered,
+        }
+    }
+}
+
+/// What was recorded.
+pub(crate) struct Recorded {
+    /// What the disk held before the node was started first.
+    pub(crate) base: Blocks,
+    /// What the disk did since.
+    pub(crate) log: Vec<Done>,
+    /// What the publishers saw; their moments are lengths of the log.
+    pub(crate) came: Came,
+    /// When the settled trigger's function answered each event.
+    pub(crate) answered: BTreeMap<String, Instant>,
+}
+
+impl Recorded {
+    /// Runs a node until so many publishers have published so many events each.
+    ///
+    /// # Errors
+    ///
+    /// What this machine can't do.
+    pub(crate) fn run(
+        publishers: usize,
+        events: usize,
+        pause: Duration,
+    ) -> Result<Recorded, String> {
+        let recording = Recording::begin(publishers, events, pause)?;
+        until("published", 6 * PATIENCE, || {
+            recording.load.is_done().then_some(())
+        });
+        let recorded = recording.end();
+        let refused = &recorded.came.refused;
+        assert!(refused.is_empty(), "{refused:?}");
+        Ok(recorded)
+    }
+
+    /// Where in the log the flushes stand.
+    pub(crate) fn flushes(&self) -> Vec<usize> {
+        let log = self.log.iter().enumerate();
+        log.filter(|(_, done)| matches!(done, Done::Flush))
+            .map(|(at, _)| at)
+            .collect()
+    }
+}
