@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use journal::{Journal, RECORD_HEADER_BYTES, Stored};
+use journal::{AppendError, Journal, RECORD_HEADER_BYTES, Stored};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -33,16 +33,18 @@ use crate::admission::Admission;
 use crate::fold::{Fold, OpenError};
 use crate::kept::Kept;
 use crate::log::Log;
+use crate::records::dead::Dead;
+use crate::records::{Cause, DEAD};
 use crate::router::ToRouter;
 use crate::router::fence::Fence;
-use crate::view::{State, View, What};
+use crate::view::{COMMIT_ROOM_BYTES, State, View, What};
 
 /// Bytes of log that are folded before the view is written, at the most: what a start folds again.
 pub const COMMIT_BYTES: u64 = 128 << 20;
 /// How long what was folded waits to be written to the view, at the most.
 pub const COMMIT_EVERY: Duration = Duration::from_secs(5);
 /// Letters' rows and places in kept that wait in memory to be written, at the most.
-pub const CHANGES_MAX: usize = 16 * 1024;
+pub const CHANGES_MAX: usize = 8 * 1024;
 /// Bytes of records that are folded before questions are answered.
 const BATCH_BYTES: usize = 4 << 20;
 /// How long records may wait to be folded, so that many are taken in together.
@@ -138,7 +140,9 @@ impl Keeper {
         loop {
             let behind = self.fold.end < *durable.borrow_and_update();
             if behind && follow_at <= Instant::now() {
-                self.follow()?;
+                if !self.is_stuck() {
+                    self.follow()?;
+                }
                 follow_at = Instant::now() + FOLLOW_EVERY;
                 tokio::task::yield_now().await;
             }
@@ -187,6 +191,8 @@ impl Keeper {
         for stored in &reading.records {
             self.fold.take(stored).map_err(fault)?;
             self.changed.took(stored);
+            let gave_way = stored.kind == DEAD && Dead::cause_of(stored) == Ok(Cause::Quota);
+            self.counts.quota_deliveries += u64::from(gave_way);
         }
         self.fold.pass(reading.next);
         self.changed.look_at(&self.view);
@@ -195,7 +201,7 @@ impl Keeper {
 
     fn follow_to_end(&mut self) -> Result<(), Fault> {
         let end = self.parts.log.end();
-        while self.fold.end < end {
+        while self.fold.end < end && !self.is_stuck() {
             self.follow()?;
             self.commit_if_due()?;
         }
@@ -208,12 +214,31 @@ impl Keeper {
             self.expire_at = Instant::now() + if more { Duration::ZERO } else { EXPIRE_EVERY };
         }
         self.look_at_space();
+        if self.is_disk_full() {
+            // Each of them writes the view.
+            return Ok(());
+        }
         self.reclaim().await?;
         self.compact().await?;
         self.apply_quotas()
     }
 
+    /// Others have filled the file system: a commit might not find room, and a database that could not
+    /// grow is lost. What is folded waits in memory, and a start folds more.
+    fn is_disk_full(&self) -> bool {
+        let free = self.parts.log.journal().usage().disk_free;
+        free.is_some_and(|free| free < COMMIT_ROOM_BYTES) && !self.view.has_room()
+    }
+
+    /// No more changes can be held in memory, and none written.
+    fn is_stuck(&self) -> bool {
+        self.changed.rows >= CHANGES_MAX && self.is_disk_full()
+    }
+
     fn commit_if_due(&mut self) -> Result<(), Fault> {
+        if !self.changed.is_due() || self.is_disk_full() {
+            return Ok(());
+        }
         let Self {
             parts,
             view,
@@ -243,12 +268,21 @@ impl Keeper {
 
     async fn close(&mut self) -> Result<(), Fault> {
         self.follow_to_end()?;
-        self.commit()?;
+        match self.is_disk_full() {
+            true => {
+                tracing::warn!("the disk is full: the next start folds what the view doesn't hold")
+            }
+            false => self.commit()?,
+        }
         let now = self.parts.log.clock().wall();
-        self.kept.close(now).await.map_err(|error| {
-            tracing::error!(%error, "what is kept can't be closed");
-            Fault::LogStopped
-        })
+        match self.kept.close(now).await {
+            // Its last record only says that it was closed in order.
+            Ok(()) | Err(AppendError::NoSpace { .. }) => Ok(()),
+            Err(error) => {
+                tracing::error!(%error, "what is kept can't be closed");
+                Err(Fault::LogStopped)
+            }
+        }
     }
 }
 
@@ -292,15 +326,18 @@ impl Changed {
         &mut self,
         commit: impl FnOnce() -> Result<(), OpenError>,
     ) -> Result<(), OpenError> {
-        let waited = self.since.map(|since| since.elapsed());
-        let is_due = self.bytes >= COMMIT_BYTES
-            || self.rows >= CHANGES_MAX
-            || waited.is_some_and(|waited| waited >= COMMIT_EVERY);
-        if !is_due {
+        if !self.is_due() {
             return Ok(());
         }
         *self = Self::default();
         commit()
+    }
+
+    fn is_due(&self) -> bool {
+        let waited = self.since.map(|since| since.elapsed());
+        self.bytes >= COMMIT_BYTES
+            || self.rows >= CHANGES_MAX
+            || waited.is_some_and(|waited| waited >= COMMIT_EVERY)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::{ControlFlow, Range};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use journal::Offset;
 use redb::{ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTable};
@@ -88,6 +89,9 @@ impl View {
         let mut counts = self.counting();
         before.iter().for_each(|row| counts.count(row, false));
         row.iter().for_each(|row| counts.count(row, true));
+        if row.as_ref().is_some_and(Row::is_kept) {
+            self.none_kept_before.fetch_min(id.0, Ordering::Relaxed);
+        }
         drop(counts);
         let mut changes = self.changing();
         Arc::make_mut(&mut changes).letters.insert(id, row);
@@ -99,19 +103,24 @@ impl View {
         self.counting().clone()
     }
 
-    /// The letter that came first of all that wait for somebody.
+    /// The letter that came first of all that wait for somebody. For the keeper alone: another
+    /// thread's letter might come in between.
     pub(crate) fn oldest_letter(&self) -> Result<Option<Row>, ViewError> {
         let mut oldest = None;
         if self.counting().kept.is_empty() {
             return Ok(oldest);
         }
-        self.letters_upwards(None, Offset(0), |row| {
+        let from = self.none_kept_before.load(Ordering::Relaxed);
+        self.letters_upwards(None, Offset(from), |row| {
             if !row.is_kept() {
                 return ControlFlow::Continue(());
             }
             oldest = Some(row);
             ControlFlow::Break(())
         })?;
+        if let Some(oldest) = &oldest {
+            self.none_kept_before.store(oldest.id.0, Ordering::Relaxed);
+        }
         Ok(oldest)
     }
 

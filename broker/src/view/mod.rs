@@ -24,6 +24,7 @@
 //! 4. Whatever begins or ends a delivery goes through `Fold::owe` and `Fold::end`, and whatever
 //!    changes a letter through `Fold::set_letter`: kept is told of it by those.
 
+mod ahead;
 mod changes;
 mod commit;
 mod letters;
@@ -40,6 +41,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use journal::Offset;
 use redb::{Builder, Database, ReadTransaction, ReadableDatabase};
 
+use self::ahead::Ahead;
+pub use self::ahead::{AHEAD_BYTES, COMMIT_ROOM_BYTES};
 pub(crate) use self::changes::{Changes, KeptAt, What};
 pub use self::letters::Counts;
 pub(crate) use self::load::Loaded;
@@ -95,26 +98,32 @@ impl From<crate::records::wire::Short> for ViewError {
 pub(crate) struct View {
     database: Database,
     place: Place,
+    ahead: Option<Arc<Ahead>>,
     changes: Mutex<Arc<Changes>>,
     counts: Mutex<Counts>,
     bytes: AtomicU64,
+    /// No letter before this one waits for anybody.
+    none_kept_before: AtomicU64,
 }
 
 impl View {
     /// Opens what is there, or makes an empty one.
     pub(crate) fn open(place: &Place) -> Result<Self, ViewError> {
+        let (backend, ahead) = place.open()?;
         let mut database = Builder::new()
             .set_cache_size(CACHE_BYTES)
-            .create_with_backend(place.open()?)?;
+            .create_with_backend(backend)?;
         if place.bytes() <= CHECKED_BYTES_MAX && !database.check_integrity()? {
             return Err(ViewError::Damaged("a checksum"));
         }
         let view = Self {
             database,
             place: place.clone(),
+            ahead,
             changes: Mutex::default(),
             counts: Mutex::default(),
             bytes: AtomicU64::new(0),
+            none_kept_before: AtomicU64::new(0),
         };
         view.make_tables()?;
         Ok(view)
@@ -154,7 +163,20 @@ impl View {
         Ok(())
     }
 
+    /// Whether a commit finds room even if others have filled the file system. Always where it doesn't
+    /// lie in one.
+    pub(crate) fn has_room(&self) -> bool {
+        let Some(ahead) = &self.ahead else {
+            return true;
+        };
+        ahead.allocate();
+        ahead.has_room()
+    }
+
     fn look_at_size(&self) {
+        if let Some(ahead) = &self.ahead {
+            ahead.allocate();
+        }
         self.bytes.store(self.place.bytes(), Ordering::Relaxed);
     }
 

@@ -9,6 +9,8 @@ use journal::{AlignedBytes, BLOCK_BYTES, Disk, File};
 use redb::StorageBackend;
 use redb::backends::{FileBackend, InMemoryBackend};
 
+use super::ahead::{Ahead, FileWithRoom};
+
 /// The name of the view's file.
 pub const VIEW_FILE: &str = "view.redb";
 
@@ -24,14 +26,20 @@ pub enum Place {
 }
 
 impl Place {
-    /// Opens it, or makes an empty one.
-    pub(super) fn open(&self) -> io::Result<Backend> {
-        Ok(match self {
+    /// Opens it, or makes an empty one; with the room ahead of it, where it lies in a file of the
+    /// operating system.
+    pub(super) fn open(&self) -> io::Result<(Backend, Option<Arc<Ahead>>)> {
+        let backend = match self {
             Self::File(path) => {
                 let mut options = std::fs::File::options();
                 let file = options.read(true).write(true).create(true).truncate(false);
-                let file = FileBackend::new(file.open(path)?);
-                Backend(Box::new(file.map_err(io::Error::other)?))
+                let file = file.open(path)?;
+                let ahead = Ahead::new(file.try_clone()?)?;
+                let file = FileWithRoom {
+                    file: FileBackend::new(file).map_err(io::Error::other)?,
+                    ahead: Arc::clone(&ahead),
+                };
+                return Ok((Backend(Box::new(file)), Some(ahead)));
             }
             Self::Memory => Backend(Box::new(InMemoryBackend::new())),
             Self::Disk(disk) => {
@@ -45,7 +53,8 @@ impl Place {
                 };
                 Backend(Box::new(OnDisk(file)))
             }
-        })
+        };
+        Ok((backend, None))
     }
 
     /// Throws away what is there.
@@ -61,10 +70,10 @@ impl Place {
         }
     }
 
-    /// How many bytes it takes; none where nobody counts.
+    /// How many bytes it takes on the disk, with what is allocated ahead; none where nobody counts.
     pub(super) fn bytes(&self) -> u64 {
         match self {
-            Self::File(path) => std::fs::metadata(path).map_or(0, |facts| facts.len()),
+            Self::File(path) => std::fs::metadata(path).map_or(0, |facts| taken(&facts)),
             Self::Memory => 0,
             Self::Disk(disk) => {
                 let entries = disk.list().unwrap_or_default();
@@ -73,6 +82,18 @@ impl Place {
             }
         }
     }
+}
+
+#[cfg(unix)]
+fn taken(facts: &std::fs::Metadata) -> u64 {
+    use std::os::unix::fs::MetadataExt;
+    // In units of 512 bytes, whatever the file system's blocks are: stat(2).
+    facts.blocks() * 512
+}
+
+#[cfg(not(unix))]
+fn taken(facts: &std::fs::Metadata) -> u64 {
+    facts.len()
 }
 
 impl std::fmt::Debug for Place {
@@ -187,7 +208,7 @@ mod tests {
 
     fn put(place: &Place, value: u64) {
         let database = Builder::new()
-            .create_with_backend(place.open().unwrap())
+            .create_with_backend(place.open().unwrap().0)
             .unwrap();
         let mut writing = database.begin_write().unwrap();
         writing.set_quick_repair(true);
@@ -197,7 +218,7 @@ mod tests {
 
     fn get(place: &Place) -> u64 {
         let database = Builder::new()
-            .create_with_backend(place.open().unwrap())
+            .create_with_backend(place.open().unwrap().0)
             .unwrap();
         let reading = database.begin_read().unwrap();
         let table = reading.open_table(TABLE).unwrap();
