@@ -204,14 +204,22 @@ impl Work {
                 let end = self.parts.letters.end();
                 let numbers = self.parts.letters.count_by_trigger().into_keys();
                 let of = |number| {
+                    // The letters of one that is no more are found among all.
+                    let name = self.parts.registrar.trigger_name(number);
+                    if let (Some(name), Some(wanted)) = (&name, &query.trigger)
+                        && name != wanted
+                    {
+                        return None;
+                    }
                     let query = Query {
                         number: Some(number),
+                        trigger: name.or_else(|| query.trigger.clone()),
                         state: Some(StateIs::Kept),
                         ..(*query).clone()
                     };
-                    Next::Query(Box::new(query), Offset(0), end)
+                    Some(Next::Query(Box::new(query), Offset(0), end))
                 };
-                numbers.map(of).collect()
+                numbers.filter_map(of).collect()
             }
         };
         let walk = |next| Walk {
@@ -260,8 +268,9 @@ impl Work {
                 Fate::Taken => self.did([letter.row.id]),
                 Fate::StillOwed => walk.again.push_back(letter.row.id),
                 Fate::NoLane => self.job.refuse(letter.row.id.0, no_trigger(letter)),
-                // By another job, which says so. A letter's event never goes before the letter.
-                Fate::Handled | Fate::Gone => {}
+                // By another job, which says so.
+                Fate::Handled => {}
+                Fate::Gone => self.job.refuse(letter.row.id.0, GAVE_WAY),
             }
         }
         self.pace
@@ -464,6 +473,9 @@ fn may(row: Row) -> Result<Row, String> {
 /// Why what a source rejected can't be redriven.
 const NOTHING_TO_DELIVER: &str = "its source could make no event of it, so there is none to deliver: \
      export it to see to it elsewhere, or discard it";
+
+/// Why a letter can't be redriven whose event went while the job ran.
+const GAVE_WAY: &str = "its event gave way to the storage quota";
 
 fn no_trigger(letter: &Letter) -> String {
     format!(

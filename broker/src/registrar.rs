@@ -178,6 +178,15 @@ impl Registrar {
         })
     }
 
+    /// The name of the trigger with this number, where it is in force.
+    pub(crate) fn trigger_name(&self, number: Number) -> Option<TriggerName> {
+        self.locked(|registry| {
+            let entry = registry.get(number);
+            let trigger = entry.filter(|entry| entry.kind == Kind::Trigger);
+            trigger.map(|entry| entry.trigger_name())
+        })
+    }
+
     /// The job that made an ad hoc lane owes it nothing more.
     pub(crate) fn no_longer_used(&self, number: Number) {
         self.used().remove(&number);

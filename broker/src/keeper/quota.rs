@@ -166,6 +166,7 @@ impl Keeper {
         holdings.sort_by_key(|held| std::cmp::Reverse(held.bytes));
         let (lowered, _) = self.fold.registry.lowered();
         let mut refused = BTreeMap::new();
+        let mut anew = false;
         for held in holdings {
             let entry = self.fold.registry.get(held.number);
             let name = entry.map(|entry| entry.trigger_name());
@@ -177,11 +178,13 @@ impl Keeper {
                 if (pressed || was) && held.bytes as f64 > limit {
                     let name = || trigger.name.clone();
                     refused.entry(trigger.broker.clone()).or_insert_with(name);
+                    anew |= !was;
                 }
                 continue;
             }
-            // What sources rejected has no trigger, and gives way as those do that say nothing.
-            if pressed && held.bytes > share {
+            // What sources rejected has no trigger, and gives way as those do that say nothing. Nobody does
+            // in the look in which a larger one's broker begins to refuse: that may be enough.
+            if pressed && !anew && held.bytes > share {
                 // Else the next largest gives way.
                 if self.give_up_oldest(held, share)? {
                     break;
@@ -231,9 +234,7 @@ impl Keeper {
     /// Has a lane end its oldest deliveries, unless the router is too busy to listen: it is asked again.
     fn ask_to_give_way(&mut self, number: Number, count: u64) -> bool {
         let asked = ToRouter::GiveWay { number, count };
-        let asked = count > 0 && self.parts.router.try_send(asked).is_ok();
-        self.counts.quota_deliveries += if asked { count } else { 0 };
-        asked
+        count > 0 && self.parts.router.try_send(asked).is_ok()
     }
 
     /// Discards the payloads of the oldest letters that have one. A letter's sink isn't owed it any more,
@@ -289,17 +290,22 @@ impl Keeper {
         Ok(!none)
     }
 
-    /// Notes what becomes of these letters, as long as the log has room for it. Where to look on, and how
-    /// many it was.
+    /// Notes what becomes of these letters, as long as the log has room for it; not of those that are
+    /// being redriven. Where to look on, and how many it was.
     fn note_all(&self, letters: &[Row], action: Action, next: Offset) -> (Offset, u64) {
         let at = self.parts.log.clock().wall();
-        for (noted, row) in (0..).zip(letters) {
+        let mut noted = 0;
+        for row in letters {
             let letter = row.id;
+            if !self.parts.fence.give_way(letter) {
+                continue;
+            }
             if !self.note(Redriven { letter, at, action }.record()) {
                 return (letter, noted);
             }
+            noted += 1;
         }
-        (next, letters.len() as u64)
+        (next, noted)
     }
 
     fn look(

@@ -67,7 +67,7 @@ pub struct SpaceReport {
     pub refused: BTreeMap<BrokerName, TriggerName>,
     /// Dead letters whose payload gave way since start.
     pub quota_payloads: u64,
-    /// Deliveries that were asked to give way since start; those that did ended as `dead{quota}`.
+    /// Deliveries that gave way since start: those that ended as `dead{quota}`.
     pub quota_deliveries: u64,
     /// Dead letters that gave way as a whole since start.
     pub quota_letters: u64,

@@ -73,6 +73,22 @@ impl Dead {
         }
     }
 
+    /// Why the delivery of a Dead record ended, without reading the rest.
+    ///
+    /// # Errors
+    ///
+    /// [`Malformed`] when what lies before isn't of this layout.
+    pub fn cause_of(stored: &Stored) -> Result<Cause, Malformed> {
+        (|| -> Result<Cause, Short> {
+            let mut take = Take::new(&stored.body);
+            take.number::<Number>("number")?;
+            take.array::<16>("uid")?;
+            take.varint("offset")?;
+            cause(&mut take)
+        })()
+        .map_err(Malformed::at(stored.offset, DEAD))
+    }
+
     /// Reads a Dead record.
     ///
     /// # Errors
@@ -84,9 +100,7 @@ impl Dead {
             let number = take.number("number")?;
             let uid = take.array("uid")?;
             let offset = Offset(take.varint("offset")?);
-            let Some(Outcome::Dead(cause)) = Outcome::from_code(take.byte("cause")?) else {
-                return Err(Short("cause"));
-            };
+            let cause = cause(&mut take)?;
             let flags = take.byte("flags")?;
             let at = WallTime(take.varint("died")?);
             let [namespace, name, broker, destination] = [
@@ -122,5 +136,12 @@ impl Dead {
             })
         })()
         .map_err(Malformed::at(stored.offset, DEAD))
+    }
+}
+
+fn cause(take: &mut Take<'_>) -> Result<Cause, Short> {
+    match Outcome::from_code(take.byte("cause")?) {
+        Some(Outcome::Dead(cause)) => Ok(cause),
+        _ => Err(Short("cause")),
     }
 }

@@ -8,11 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use journal::{Offset, Record, WallTime};
-use roaring::RoaringTreemap;
 use tokio::sync::{Notify, oneshot};
 
 use super::Router;
-use super::fence::Fence;
+use super::fence::{Claim, Fence};
 use crate::Fault;
 use crate::records::redriven::{Action, Redriven};
 use crate::records::{Number, Outcome};
@@ -65,7 +64,7 @@ pub(crate) enum Fate {
     NoLane,
     /// The letter was redriven or discarded meanwhile.
     Handled,
-    /// Its segment of the log was reclaimed.
+    /// Its segment of the log was reclaimed; or its letter's event gave way to a quota.
     Gone,
 }
 
@@ -151,9 +150,6 @@ pub(super) struct AgainBook {
     /// Of those, what replays of this process owe.
     replayed: HashSet<(Number, Offset)>,
     fence: Arc<Fence>,
-    /// Letters that were redriven or discarded since the start, so that two jobs never take the same:
-    /// what the index of letters says may lag behind. Two bytes a letter, mostly fewer.
-    handled: RoaringTreemap,
 }
 
 impl AgainBook {
@@ -166,7 +162,20 @@ impl AgainBook {
             owed: owed.into_iter().map(|key| (key, None)).collect(),
             replayed: HashSet::new(),
             fence,
-            handled: RoaringTreemap::new(),
+        }
+    }
+
+    /// Whether what is offered may be owed.
+    fn claim(&mut self, number: Number, offer: Offer) -> Fate {
+        match offer.letter.map(|letter| self.fence.redrive(letter)) {
+            Some(Claim::Taken) => Fate::Taken,
+            Some(Claim::Handled) => Fate::Handled,
+            Some(Claim::GaveWay) => Fate::Gone,
+            None if self.fence.begin(offer.offset) => {
+                self.replayed.insert((number, offer.offset));
+                Fate::Taken
+            }
+            None => Fate::Gone,
         }
     }
 
@@ -229,21 +238,13 @@ impl Router {
             let key = (number, offer.offset);
             let fate = if again.owed.contains_key(&key) || still.contains(&offer.offset) {
                 Fate::StillOwed
-            } else if offer
-                .letter
-                .is_some_and(|letter| !again.handled.insert(letter.0))
-            {
-                Fate::Handled
-            } else if offer.letter.is_none() && !again.fence.begin(offer.offset) {
-                Fate::Gone
             } else {
-                if offer.letter.is_none() {
-                    again.replayed.insert(key);
-                }
+                again.claim(number, offer)
+            };
+            if fate == Fate::Taken {
                 again.owed.insert(key, Some(Arc::clone(&tracker)));
                 taken.push(offer);
-                Fate::Taken
-            };
+            }
             fates.push(fate);
         }
         if !taken.is_empty() {
@@ -288,7 +289,7 @@ impl Router {
         let mut fates = Vec::with_capacity(letters.len());
         let mut records = Vec::with_capacity(letters.len());
         for letter in letters {
-            if self.again.handled.insert(letter.0) {
+            if self.again.fence.discard(letter) {
                 let action = Action::Discarded;
                 records.push(Redriven { letter, at, action }.record());
                 fates.push(Fate::Taken);

@@ -1,6 +1,6 @@
-//! Where replays end and reclaiming begins: the keeper gives up segments that nobody is owed
-//! anything of, while a replay may owe events of the same segments again. What a replay owes the
-//! keeper learns from the log, a little later; in between it learns it here.
+//! Where replays and redrives end and reclaiming begins: the keeper gives up segments and dead letters'
+//! events that nobody is owed, while a replay or a redrive may owe the same events again. What they owe
+//! the keeper learns from the log, a little later; in between it learns it here.
 
 use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,6 +19,22 @@ struct Ground {
     /// What replays of this process owe, with how many lanes it is owed. Bounded by what jobs look
     /// ahead.
     owed: BTreeMap<Offset, u32>,
+    /// Letters that were redriven or discarded since the start, so that two jobs never take the same:
+    /// what the index of letters says may lag behind. Two bytes a letter, mostly fewer.
+    handled: RoaringTreemap,
+    /// Letters that gave way to a quota since the start, with their event or as a whole. As many bytes.
+    gave_way: RoaringTreemap,
+}
+
+/// What became of a letter that somebody wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Claim {
+    /// It is theirs.
+    Taken,
+    /// Another job has taken it.
+    Handled,
+    /// Its event gave way.
+    GaveWay,
 }
 
 impl Fence {
@@ -52,6 +68,34 @@ impl Fence {
         }
     }
 
+    /// Whether this letter may be redriven: nobody else does from now on, and its event doesn't give way.
+    pub(super) fn redrive(&self, letter: Offset) -> Claim {
+        let mut ground = self.ground();
+        if ground.gave_way.contains(letter.0) {
+            return Claim::GaveWay;
+        }
+        match ground.handled.insert(letter.0) {
+            true => Claim::Taken,
+            false => Claim::Handled,
+        }
+    }
+
+    /// Whether this letter may be discarded: nobody else does anything with it from now on.
+    pub(super) fn discard(&self, letter: Offset) -> bool {
+        self.ground().handled.insert(letter.0)
+    }
+
+    /// This letter's event is about to give way: it isn't redriven any more. `false` when a job has
+    /// taken it.
+    pub(crate) fn give_way(&self, letter: Offset) -> bool {
+        let mut ground = self.ground();
+        let is_free = !ground.handled.contains(letter.0);
+        if is_free {
+            ground.gave_way.insert(letter.0);
+        }
+        is_free
+    }
+
     fn ground(&self) -> MutexGuard<'_, Ground> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -77,5 +121,17 @@ mod tests {
         assert_eq!(owed(10), [5, 9]);
         assert_eq!(owed(4), [0u64; 0]);
         assert!(!fence.begin(Offset(9)), "and never comes back");
+    }
+
+    #[test]
+    fn a_letter_is_redriven_or_gives_way_but_not_both() {
+        let fence = Fence::default();
+        assert_eq!(fence.redrive(Offset(1)), Claim::Taken);
+        assert_eq!(fence.redrive(Offset(1)), Claim::Handled);
+        assert!(!fence.give_way(Offset(1)), "its event is owed again");
+        assert!(fence.give_way(Offset(2)));
+        assert_eq!(fence.redrive(Offset(2)), Claim::GaveWay);
+        assert!(fence.discard(Offset(2)), "its record is still there");
+        assert!(!fence.discard(Offset(2)));
     }
 }

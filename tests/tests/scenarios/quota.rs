@@ -112,11 +112,15 @@ async fn the_oldest_deliveries_of_a_function_that_is_down_give_way() {
         .start()
         .await;
     flood(&world, 0, 2000).await;
-    world.restart().await;
+    let ended = |report: &broker::report::Report| {
+        let orders = report.triggers.iter().find(|t| t.name.name() == "orders");
+        let book = orders.expect("it is in force").book;
+        (book, book.dead[broker::records::Cause::Quota as usize])
+    };
     let report = world.report().await;
-    let orders = report.triggers.iter().find(|t| t.name.name() == "orders");
-    let book = orders.expect("it is in force").book;
-    let gave_way = book.dead[broker::records::Cause::Quota as usize];
+    assert_eq!(report.space.quota_deliveries, ended(&report).1, "no more are counted");
+    world.restart().await;
+    let (book, gave_way) = ended(&world.report().await);
     assert!((1000..1950).contains(&gave_way), "{gave_way}");
     assert_eq!(book.owed + gave_way, 2000);
     world.sink("orders", always(200));

@@ -181,7 +181,7 @@ fn cause(word: &str) -> String {
         "blocked" => "an earlier event of its key is in the dead letters",
         "transform" => "a transform failed on it",
         "rejected" => "its source could make no event of it",
-        "quota" => "its payload gave way to the storage quota",
+        "quota" => "its trigger held more than its share of a full storage",
         _ => return word.to_owned(),
     };
     format!("{word}: {meaning}")
