@@ -153,14 +153,23 @@ impl Stock {
         self.used() + spares * self.segment_bytes
     }
 
-    /// Whether a segment could be opened without going below `min_free`.
+    /// Whether a segment of appends could be opened: without going below `min_free`, or of files that
+    /// are there beside those for notes.
     pub(crate) fn has_room(&self) -> bool {
         let state = lock(&self.state);
-        if !state.spares.is_empty() || (!state.reclaimed.is_empty() && state.holds == 0) {
-            return true;
-        }
+        let reclaimed = match state.holds {
+            0 => state.reclaimed.len(),
+            _ => 0,
+        };
+        let ready = state.spares.len() + reclaimed;
         drop(state);
-        self.leaves_free(self.min_free)
+        self.notes_spares() < ready || self.leaves_free(self.min_free)
+    }
+
+    /// Files that only notes may take while the disk is short, since others may have filled it: what
+    /// ends deliveries has room then, and lets segments go.
+    fn notes_spares(&self) -> usize {
+        usize::from(self.min_free > 0)
     }
 
     /// What of so many free bytes is beyond what must stay free.
@@ -175,11 +184,15 @@ impl Stock {
             .is_ok_and(|free| bytes + self.segment_bytes <= free)
     }
 
-    /// A file for the next segment, or none if the disk has no room or a new file would leave it
-    /// less than `keep_free` bytes.
+    /// A file for the next segment, or none if the disk has no room, or would be left less than
+    /// `keep_free` bytes and no file but those for notes is there.
     pub(crate) fn take(&self, keep_free: u64) -> Result<Option<Spare>, Fault> {
         let _work = lock(&self.work);
         self.recycle_all()?;
+        let left = lock(&self.state).spares.len();
+        if keep_free != 0 && left <= self.notes_spares() && !self.leaves_free(keep_free) {
+            return Ok(None);
+        }
         let spare = lock(&self.state).spares.pop();
         if let Some(name) = spare {
             let file = self.disk.open(&name).map_err(|source| Fault::Prepare {
@@ -187,9 +200,6 @@ impl Stock {
                 source,
             })?;
             return Ok(Some(Spare { name, file }));
-        }
-        if keep_free != 0 && !self.leaves_free(keep_free) {
-            return Ok(None);
         }
         self.make()
     }
@@ -339,8 +349,9 @@ impl Stock {
     }
 
     fn make_ahead(&self) -> Result<(), Fault> {
+        // Those for notes may go below `min_free`: it is there for them.
         let fits = self.bytes() + self.segment_bytes <= self.room().max;
-        if !lock(&self.state).spares.is_empty() || !fits || !self.has_room() {
+        if !lock(&self.state).spares.is_empty() || !fits || !self.leaves_free(self.min_free / 2) {
             return Ok(());
         }
         if let Some(spare) = self.make()? {

@@ -91,6 +91,42 @@ fn reserved_appends_leave_the_disk_half_of_its_free_space() {
 }
 
 #[test]
+fn where_others_filled_the_disk_the_last_file_is_for_notes() {
+    let disk = ModelDisk::new();
+    let options = Options {
+        min_free: 4 * SEGMENT,
+        ..small()
+    };
+    run(&disk, options, async |journal| {
+        let mut id = 0;
+        while journal.usage().bytes_used < 4 * SEGMENT {
+            journal.append(group(id, &[5000])).await.unwrap();
+            id += 1;
+        }
+        journal.reclaim(*journal.durable().borrow());
+        journal.flush().await.unwrap();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        let usage = journal.usage();
+        assert_eq!(
+            (usage.bytes_used, usage.bytes_spare),
+            (SEGMENT, 2 * SEGMENT)
+        );
+        disk.set_capacity(3 * SEGMENT);
+        id = fill(&journal, id).await;
+        assert_eq!(journal.usage().bytes_used, 2 * SEGMENT);
+        for more in 0..6 {
+            journal.note(group(id + more, &[5000])).unwrap();
+            journal.flush().await.unwrap();
+        }
+        assert_eq!(journal.usage().bytes_used, 3 * SEGMENT);
+        assert!(refused(journal.append(group(id + 10, &[10])).await));
+        // What they let go is for notes first, then for all.
+        journal.reclaim(*journal.durable().borrow());
+        assert!(!refused(journal.append(group(id + 11, &[10])).await));
+    });
+}
+
+#[test]
 fn lone_notes_share_frames_while_room_is_short() {
     // A note every 100 ms finds a frame of its own as long as there is room, and shares one with
     // nine others when the reserve is all that is left.
