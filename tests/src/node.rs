@@ -398,11 +398,17 @@ impl Weft {
     ///
     /// If that takes too long, or they don't.
     pub fn until_settled(&self) {
-        let status = until("settled", 3 * PATIENCE, || {
+        let began = Instant::now();
+        let status = loop {
             let status = self.status();
             let routed = status["log"]["routedTo"] == status["log"]["end"];
-            (routed && status["books"]["owed"] == 0).then_some(status)
-        });
+            if routed && status["books"]["owed"] == 0 {
+                break status;
+            }
+            let waited = began.elapsed();
+            assert!(waited < 3 * PATIENCE, "not settled: {status:#}");
+            std::thread::sleep(LOOK_EVERY);
+        };
         assert_eq!(status["books"]["balanced"], true, "{status}");
     }
 }

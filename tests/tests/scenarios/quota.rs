@@ -118,7 +118,11 @@ async fn the_oldest_deliveries_of_a_function_that_is_down_give_way() {
         (book, book.dead[broker::records::Cause::Quota as usize])
     };
     let report = world.report().await;
-    assert_eq!(report.space.quota_deliveries, ended(&report).1, "no more are counted");
+    assert_eq!(
+        report.space.quota_deliveries,
+        ended(&report).1,
+        "no more are counted"
+    );
     world.restart().await;
     let (book, gave_way) = ended(&world.report().await);
     assert!((1000..1950).contains(&gave_way), "{gave_way}");
