@@ -3,24 +3,67 @@
 //! The loop device writes past the page cache (`--direct-io=on`). Without that option Linux would collect its
 //! writes, and tell nobody when one of them fails.
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 
 use super::disk::Disk;
-use super::fuse::Served;
+use super::fuse;
 
 /// Nothing is left for later: no zeros written in the background, no blocks discarded.
 const FORMAT: &str = "nodiscard,lazy_itable_init=0,lazy_journal_init=0";
+
+/// Reads the loop device's name and waits for the end of its input; then takes down what was put up in the folder
+/// that it is told. A process of its own does that, so that nothing stays when the test is killed; a file system
+/// that is in use by then goes as soon as it isn't.
+const TAKE_DOWN: &str = r#"
+trap '' HUP INT TERM
+device=$(cat)
+cd "$1" || exit 1
+left=0
+if mountpoint -q files; then umount files || umount --lazy files || left=1; fi
+if [ -n "$device" ]; then losetup --detach "$device" || left=1; fi
+umount --lazy disk || left=1
+rm disk && rmdir files && cd / && rmdir "$1" || left=1
+exit $left
+"#;
 
 /// A disk that the system sees. Dropping it unmounts and detaches all of it.
 pub(crate) struct Drive {
     device: String,
     at: PathBuf,
-    mounted: bool,
-    // After the loop device that reads it.
-    _served: Served,
-    _folder: tempfile::TempDir,
+    _taken_down: TakenDown,
+}
+
+/// The process that takes it down.
+struct TakenDown {
+    by: Child,
+}
+
+impl TakenDown {
+    /// What is put up in this folder.
+    fn at_the_end(folder: &Path) -> std::io::Result<TakenDown> {
+        let mut shell = Command::new("sh");
+        shell.args(["-c", TAKE_DOWN, "sh"]).arg(folder);
+        shell.stdin(Stdio::piped()).stdout(Stdio::null());
+        Ok(TakenDown { by: shell.spawn()? })
+    }
+
+    fn with_device(&mut self, device: &str) -> std::io::Result<()> {
+        let input = self.by.stdin.as_mut();
+        input.map_or(Ok(()), |input| input.write_all(device.as_bytes()))
+    }
+}
+
+impl Drop for TakenDown {
+    fn drop(&mut self) {
+        drop(self.by.stdin.take());
+        let ended = self.by.wait();
+        if !ended.as_ref().is_ok_and(ExitStatus::success) {
+            eprintln!("a disk, its loop device or its folder is left over: {ended:?}");
+        }
+    }
 }
 
 impl Drive {
@@ -30,24 +73,29 @@ impl Drive {
     ///
     /// What this machine can't do.
     pub(crate) fn attach(disk: &Arc<Disk>) -> Result<Drive, String> {
-        let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let file = folder.path().join("disk");
-        let served = Served::mount(Arc::clone(disk), &file)
-            .map_err(|error| format!("no file system of ours can be mounted: {error}"))?;
+        let put_up = || {
+            let folder = tempfile::tempdir()?.keep();
+            let (file, at) = (folder.join("disk"), folder.join("files"));
+            std::fs::create_dir(&at)?;
+            fuse::mount(Arc::clone(disk), &file)?;
+            Ok((TakenDown::at_the_end(&folder)?, file, at))
+        };
+        let (mut taken_down, file, at) = put_up()
+            .map_err(|error: std::io::Error| format!("no disk can be put up here: {error}"))?;
         let mut losetup = Command::new("losetup");
         losetup.args(["--find", "--show", "--direct-io=on"]);
         let device = said(losetup.arg(&file))?.trim().to_owned();
-        let drive = Drive {
-            at: folder.path().join("files"),
-            mounted: false,
-            _served: served,
-            _folder: folder,
-            device,
-        };
-        let name = drive.device.trim_start_matches("/dev/");
+        taken_down
+            .with_device(&device)
+            .map_err(|error| error.to_string())?;
+        let name = device.trim_start_matches("/dev/");
         let direct = std::fs::read_to_string(format!("/sys/block/{name}/loop/dio"));
         match direct.as_deref().map(str::trim) {
-            Ok("1") => Ok(drive),
+            Ok("1") => Ok(Drive {
+                device,
+                at,
+                _taken_down: taken_down,
+            }),
             other => Err(format!("the loop device doesn't write directly: {other:?}")),
         }
     }
@@ -59,26 +107,16 @@ impl Drive {
     }
 
     /// Mounts its file system, which repairs what a crash left undone; gives the folder.
-    pub(crate) fn mount(&mut self) -> Result<&Path, String> {
-        std::fs::create_dir(&self.at).map_err(|error| error.to_string())?;
+    pub(crate) fn mount(&self) -> Result<&Path, String> {
         let mut mount = Command::new("mount");
         mount.args(["-t", "ext4", &self.device]).arg(&self.at);
         said(&mut mount)?;
-        self.mounted = true;
         Ok(&self.at)
     }
-}
 
-impl Drop for Drive {
-    fn drop(&mut self) {
-        let unmounted = match self.mounted {
-            true => said(Command::new("umount").arg(&self.at)).map(drop),
-            false => Ok(()),
-        };
-        let detached = said(Command::new("losetup").args(["--detach", &self.device]));
-        for problem in [unmounted.err(), detached.err()].into_iter().flatten() {
-            eprintln!("{} is left over: {problem}", self.device);
-        }
+    /// Where it is mounted.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.at
     }
 }
 

@@ -16,7 +16,7 @@ const ROW: &str = "FLUSH before 202";
 #[test]
 fn a_flush_lies_between_each_events_write_and_its_202() {
     let events = usize::try_from(proof::size(600, 150)).expect("a small number");
-    let recorded = match Recorded::run(4, events, Duration::ZERO) {
+    let recorded = match Recorded::run(1, 4, events, Duration::ZERO) {
         Ok(recorded) => recorded,
         Err(why) => return skipped(ROW, &why),
     };

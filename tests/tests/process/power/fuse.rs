@@ -8,10 +8,10 @@ use std::ffi::CString;
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::Arc;
 
-use rustix::mount::{MountFlags, UnmountFlags};
+use rustix::mount::MountFlags;
 
 use super::disk::Disk;
 
@@ -61,42 +61,26 @@ const EIO: i32 = 5;
 const ENOSYS: i32 = 38;
 const EOPNOTSUPP: i32 = 95;
 
-/// A file that is a disk, until it is dropped.
-pub(crate) struct Served {
-    at: PathBuf,
-}
-
-impl Served {
-    /// Shows the disk at this path, where it makes a file.
-    ///
-    /// # Errors
-    ///
-    /// There is no FUSE here, or no right to mount.
-    pub(crate) fn mount(disk: Arc<Disk>, at: &Path) -> io::Result<Served> {
-        File::create(at)?;
-        let device = File::options().read(true).write(true).open(DEVICE)?;
-        let user = rustix::process::getuid().as_raw();
-        let group = rustix::process::getgid().as_raw();
-        let options = format!(
-            "fd={},rootmode={MODE:o},user_id={user},group_id={group}",
-            device.as_raw_fd()
-        );
-        let options = CString::new(options).expect("there is no zero in it");
-        rustix::mount::mount("disk", at, "fuse", MountFlags::empty(), &*options)?;
-        std::thread::Builder::new()
-            .name("disk".into())
-            .spawn(move || serve(&device, &disk))?;
-        Ok(Served { at: at.to_owned() })
-    }
-}
-
-impl Drop for Served {
-    fn drop(&mut self) {
-        // A loop device lets go of its file a moment after it was told to: the mount goes with it.
-        if let Err(error) = rustix::mount::unmount(self.at.as_path(), UnmountFlags::DETACH) {
-            eprintln!("{} is still mounted: {error}", self.at.display());
-        }
-    }
+/// Shows the disk at this path, where it makes a file, until that is unmounted.
+///
+/// # Errors
+///
+/// There is no FUSE here, or no right to mount.
+pub(crate) fn mount(disk: Arc<Disk>, at: &Path) -> io::Result<()> {
+    File::create(at)?;
+    let device = File::options().read(true).write(true).open(DEVICE)?;
+    let user = rustix::process::getuid().as_raw();
+    let group = rustix::process::getgid().as_raw();
+    let options = format!(
+        "fd={},rootmode={MODE:o},user_id={user},group_id={group}",
+        device.as_raw_fd()
+    );
+    let options = CString::new(options).expect("there is no zero in it");
+    rustix::mount::mount("disk", at, "fuse", MountFlags::empty(), &*options)?;
+    std::thread::Builder::new()
+        .name("disk".into())
+        .spawn(move || serve(&device, &disk))?;
+    Ok(())
 }
 
 /// Answers the kernel until the mount is gone.

@@ -83,8 +83,8 @@ pub(crate) struct Recording {
     pub(crate) disk: Arc<Disk>,
     function: Function,
     // After the node, which has files open there.
-    _drive: Drive,
-    _folders: Folders,
+    drive: Drive,
+    folders: Folders,
 }
 
 impl Recording {
@@ -103,7 +103,7 @@ impl Recording {
             _ => 200,
         });
         let folders = yaml(&function);
-        let (disk, mut drive) = fresh()?;
+        let (disk, drive) = fresh()?;
         let mounted = drive.mount()?;
         let moments = Arc::clone(&disk);
         let load = Load::start(
@@ -122,9 +122,17 @@ impl Recording {
             load,
             disk,
             function,
-            _drive: drive,
-            _folders: folders,
+            drive,
+            folders,
         })
+    }
+
+    /// Kills the node and starts another on what it left.
+    pub(crate) fn killed(self) -> Recording {
+        self.weft.kill();
+        let weft = start(&self.folders, self.drive.folder()).run();
+        self.load.aim(weft.ingress);
+        Recording { weft, ..self }
     }
 
     /// What was recorded, once the node is gone.
@@ -139,8 +147,8 @@ impl Recording {
         self.function.look(|received| {
             let settled = |one: &&Received| one.request.target() == SETTLED;
             for one in received.iter().filter(settled) {
-                let ended = one.ended.unwrap_or(one.began);
-                answered.entry(one.id().to_owned()).or_insert(ended);
+                // The last time: in between the node may have been killed.
+                answered.insert(one.id().to_owned(), one.ended.unwrap_or(one.began));
             }
         });
         Recorded {
@@ -165,17 +173,25 @@ pub(crate) struct Recorded {
 }
 
 impl Recorded {
-    /// Runs a node until so many publishers have published so many events each.
+    /// Runs nodes, each killed but the last, until so many publishers have published so many events each.
     ///
     /// # Errors
     ///
     /// What this machine can't do.
     pub(crate) fn run(
+        lives: usize,
         publishers: usize,
         events: usize,
         pause: Duration,
     ) -> Result<Recorded, String> {
-        let recording = Recording::begin(publishers, events, pause)?;
+        let mut recording = Recording::begin(publishers, events, pause)?;
+        for life in 1..lives {
+            let enough = publishers * events * life / lives;
+            until("published in part", 6 * PATIENCE, || {
+                (recording.load.acknowledged() >= enough).then_some(())
+            });
+            recording = recording.killed();
+        }
         until("published", 6 * PATIENCE, || {
             recording.load.is_done().then_some(())
         });
