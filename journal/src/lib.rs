@@ -55,7 +55,7 @@ pub use hold::{HeldFile, Hold};
 pub use journal::{Facts, Journal, LocalJournal, Reclaimed, SegmentFacts, Usage};
 pub use layout::{BLOCK_BYTES, FORMAT_VERSION, RECORD_HEADER_BYTES};
 pub use options::{Options, OptionsError};
-pub use os_disk::OsDisk;
+pub use os_disk::{OsDisk, make_folder};
 pub use queue::{Full, Why};
 pub use reader::{ReadError, Reader, Reading};
 pub use record::{Group, Offset, Record, Stored};

@@ -44,7 +44,7 @@ impl OsDisk {
     /// If it can't be made, read or written.
     pub fn open(folder: impl Into<PathBuf>) -> io::Result<Self> {
         let folder = folder.into();
-        make_durably(&folder)?;
+        make_folder(&folder)?;
         let direct = probe_direct(&folder, true);
         Ok(Self {
             folder,
@@ -253,21 +253,45 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
     std::fs::File::open(folder)?.sync_all()
 }
 
+/// Makes `folder` and those above it that are missing, durably: after `Ok` their names survive a loss
+/// of power, and so does the name of a folder that was there, if its parent is ours to sync.
+///
+/// # Errors
+///
+/// If one can't be made or its parent not be synced.
+pub fn make_folder(folder: &Path) -> io::Result<()> {
+    make_durably(folder, &sync_folder)
+}
+
 /// Makes `folder` and those above it that are missing, and syncs each one's parent: a folder whose
-/// name is lost takes everything in it along.
-fn make_durably(folder: &Path) -> io::Result<()> {
-    if folder.is_dir() {
-        return Ok(());
-    }
+/// name is lost takes everything in it along. The parent of one that is there is synced too: whoever
+/// made it may have been killed before that.
+fn make_durably(folder: &Path, sync: &dyn Fn(&Path) -> io::Result<()>) -> io::Result<()> {
     let parent = match folder.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
-    make_durably(parent)?;
+    if folder.is_dir() {
+        return match sync(parent) {
+            Err(error) if is_foreign(&error) => Ok(()),
+            synced => synced,
+        };
+    }
+    make_durably(parent, sync)?;
     match std::fs::create_dir(folder) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
-        _ => sync_folder(parent),
+        _ => sync(parent),
     }
+}
+
+/// Whether a folder can't be synced because it is others' business: it can't be opened by us, or its
+/// file system can't be written or knows no such thing. Then what is in it was not made by us.
+fn is_foreign(error: &io::Error) -> bool {
+    use io::ErrorKind::{InvalidInput, PermissionDenied, ReadOnlyFilesystem};
+    matches!(
+        error.kind(),
+        InvalidInput | PermissionDenied | ReadOnlyFilesystem
+    )
 }
 
 /// Whether files here can be read and written past the page cache in blocks of ours.
@@ -300,4 +324,41 @@ fn probe_direct(folder: &Path, make: bool) -> bool {
 #[cfg(not(target_os = "linux"))]
 fn probe_direct(_folder: &Path, _make: bool) -> bool {
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    #[test]
+    fn a_folders_name_is_synced_even_if_another_process_made_it() {
+        let root = tempfile::tempdir().unwrap();
+        let (data, log) = (root.path().join("data"), root.path().join("data/log"));
+        let synced = RefCell::new(Vec::new());
+        let sync = |folder: &Path| {
+            synced.borrow_mut().push(folder.to_owned());
+            Ok(())
+        };
+        let made = |folder: &Path| {
+            make_durably(folder, &sync).unwrap();
+            assert!(folder.is_dir());
+            synced.take()
+        };
+        let above = root.path().parent().unwrap().to_owned();
+        let all = [above, root.path().to_owned(), data.clone()];
+        assert_eq!(made(&log), all, "where nothing is there");
+        assert_eq!(made(&log), [data], "where all is there");
+    }
+
+    #[test]
+    fn a_parent_that_is_others_business_is_left_to_them() {
+        let root = tempfile::tempdir().unwrap();
+        let refused = |_: &Path| Err(io::ErrorKind::PermissionDenied.into());
+        make_durably(root.path(), &refused).unwrap();
+        let broken = |_: &Path| Err(io::Error::other("broken"));
+        assert!(make_durably(root.path(), &broken).is_err());
+        assert!(make_durably(&root.path().join("log"), &broken).is_err());
+    }
 }

@@ -140,7 +140,7 @@ fn copy_all(
         }
     };
     let staged = data.join(RESTORING);
-    std::fs::create_dir_all(&staged).map_err(failed(&staged))?;
+    journal::make_folder(&staged).map_err(failed(&staged))?;
     let mut folders: Vec<&str> = Vec::new();
     for file in &manifest.files {
         // Checked when the manifest was read.
