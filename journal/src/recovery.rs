@@ -18,6 +18,7 @@ use crate::clock::{Clock, WallTime};
 use crate::committer::{Committer, Continue, Outlets};
 use crate::disk::Disk;
 use crate::journal::{Core, Facts};
+use crate::layout::{BLOCK_BYTES, SegmentHeader};
 use crate::options::{Options, OptionsError};
 use crate::queue::Shared;
 use crate::record::Offset;
@@ -146,8 +147,8 @@ pub(crate) fn open(
         .map_err(doing("locking the folder"))?
         .map_err(|pid| OpenError::Locked { pid })?;
     let surveyed = survey(&disk, Access::Owner).and_then(|survey| {
-        let spares = sort_spares(&disk, &survey.spares, options.segment_bytes)
-            .map_err(doing("removing an unfinished spare"))?;
+        let spares = sort_spares(&disk, &survey, options.segment_bytes)
+            .map_err(doing("looking at the spare files"))?;
         Ok((survey, spares))
     });
     let (survey, spares) = surveyed.inspect_err(|_| disk.unlock())?;
@@ -155,22 +156,36 @@ pub(crate) fn open(
 }
 
 /// Spares that can be used, and the number for the next. One of another size was left by a crash
-/// while it was made, or by other options; it holds nothing.
+/// while it was made, or by other options; it holds nothing. Neither does one of another life.
 fn sort_spares(
     disk: &Arc<dyn Disk>,
-    spares: &[(u64, String, u64)],
+    survey: &Survey,
     segment_bytes: u64,
 ) -> io::Result<(Vec<String>, u64)> {
+    let spares = &survey.spares;
     let next = spares.iter().map(|(number, ..)| number + 1).max();
+    let last = survey.table.back().map_or(0, |last| last.sequence);
     let mut usable = Vec::new();
     for (_, name, bytes) in spares {
-        if *bytes == segment_bytes {
+        if *bytes == segment_bytes && is_of_the_past(disk, name, last)? {
             usable.push(name.clone());
         } else {
             disk.remove(name)?;
         }
     }
     Ok((usable, next.unwrap_or(0)))
+}
+
+/// Whether all that a spare holds of earlier uses was written before segment `last` was opened. Where
+/// an older log was put back beside it, or power failed while it became a segment, it has been used
+/// under a number that will be given again: then its old records would pass as new ones.
+fn is_of_the_past(disk: &Arc<dyn Disk>, name: &str, last: u64) -> io::Result<bool> {
+    let block = disk.open(name)?.read_at(0, BLOCK_BYTES)?;
+    Ok(match SegmentHeader::decode(&block) {
+        Ok(header) => header.sequence <= last,
+        // As it was filled, or something nobody can tell the number of.
+        Err(_) => block.iter().all(|&byte| byte == 0),
+    })
 }
 
 fn assemble(

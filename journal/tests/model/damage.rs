@@ -6,7 +6,7 @@ use journal::model_disk::{CrashRule, ModelDisk};
 use journal::{Cause, Disk, Journal, Offset, OpenError, OsClock, Stored, cat_disk, verify_disk};
 
 use crate::crash::Dice;
-use crate::play::{group, run, small};
+use crate::play::{group, read_all, run, small};
 
 /// Four segments of single records and groups, closed in order.
 fn log() -> ModelDisk {
@@ -218,4 +218,54 @@ fn a_locked_folder_names_who_holds_it() {
         );
     });
     open(&disk).unwrap();
+}
+
+/// Somebody puts yesterday's segments back beside today's spare files. What these held in a life that
+/// is no more, at offsets that are given anew now, must not come back behind what is written first.
+#[test]
+fn what_spares_of_a_later_life_held_never_comes_back() {
+    let disk = ModelDisk::new();
+    let mut earlier = Vec::new();
+    run(&disk, small(), async |journal| {
+        let mut segments = 0;
+        for id in 0..200 {
+            let appended = journal.append(group(id, &[1100])).await.unwrap();
+            if id % 7 == 0 {
+                earlier.push(disk.crash(CrashRule::Everything, 0));
+            }
+            if segments != journal.segments().len() {
+                // Two segments are in use, the others are spare.
+                journal.reclaim(appended.start);
+                segments = journal.segments().len();
+            }
+        }
+        journal.flush().await.unwrap();
+    });
+    let is_segment = |name: &String| name.ends_with(".seg");
+    let mut used = 0;
+    for early in earlier {
+        let mixed = disk.crash(CrashRule::Everything, 0);
+        for name in mixed.names().iter().filter(|name| is_segment(name)) {
+            mixed.remove(name).unwrap();
+        }
+        let spares = mixed.names();
+        for name in early.names().iter().filter(|name| is_segment(name)) {
+            let bytes = early.open(name).unwrap().read_at(0, 64 << 10).unwrap();
+            let file = mixed.create(name).unwrap();
+            file.write_at(0, &bytes).unwrap();
+            file.sync().unwrap();
+        }
+        mixed.sync().unwrap();
+        let before = read_all(&mixed, small()).unwrap();
+        run(&mixed, small(), async |journal| {
+            journal.append(group(1_000_000, &[1100])).await.unwrap();
+        });
+        let found = read_all(&mixed.crash(CrashRule::Nothing, 0), small()).unwrap();
+        let mut new = found.groups;
+        new.retain(|id, _| !before.groups.contains_key(id));
+        let new: Vec<u32> = new.into_keys().collect();
+        assert_eq!(new, [1_000_000], "behind offset {}", before.end);
+        used += usize::from(spares.iter().any(|name| !mixed.names().contains(name)));
+    }
+    assert!(5 < used, "a spare was used {used} times");
 }
