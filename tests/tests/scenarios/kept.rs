@@ -4,10 +4,11 @@
 
 use std::time::Duration;
 
+use broker::keeper;
 use broker::letter_query::{From, Query};
 use broker::view::VIEW_FILE;
 use expect_test::expect;
-use journal::model_disk::CrashRule;
+use journal::model_disk::{CrashRule, ModelDisk};
 use journal::{Disk, Offset};
 use tests::world::Builder;
 use tests::{Seed, World, after, always, order_placed, terms, times, ty};
@@ -353,4 +354,54 @@ async fn thousands_of_letters_expire_within_seconds() {
     let report = world.report().await;
     assert_eq!(report.space.letters_expired, 9000);
     world.settle().await;
+}
+
+/// The log has lost its last frame to damage, and the view was written after it: such a view isn't
+/// believed, or what is written at those offsets from now on would count as known.
+#[tokio::test(start_paused = true)]
+async fn a_view_that_knows_more_than_the_log_is_made_anew() {
+    let mut world = World::new()
+        .trigger("billing", ty("order.placed"), terms())
+        .sink("billing", after(200 * MS))
+        .start()
+        .await;
+    for n in 0..3 {
+        world.publish(order_placed(&format!("o-{n}"))).await;
+    }
+    world.until_settled().await;
+    let end = world.engine().journal().durable().borrow().0;
+    world.advance(2 * keeper::COMMIT_EVERY).await;
+    world.lose_power(CrashRule::Everything, 1);
+    lose_last_block(world.disk());
+    world.start_again().await;
+    let recovered = world.recovered.as_ref().expect("it was opened");
+    assert!(recovered.end.0 < end, "{recovered}");
+    assert!(world.view_anew);
+    for n in 3..6 {
+        world.publish(order_placed(&format!("o-{n}"))).await;
+    }
+    world.until_settled().await;
+    world.restart().await;
+    world.until_settled().await;
+    // What was lost is that the last of them were delivered: so they are again.
+    let calls = world.calls_of("billing", "o-2");
+    assert_eq!(calls.len(), 2);
+}
+
+/// Flips a bit in each record's header of the last block of the log that holds any.
+fn lose_last_block(disk: &ModelDisk) {
+    const MARKER: [u8; 4] = [0xf5, b'r', b'e', 0xc1];
+    const BLOCK: usize = journal::BLOCK_BYTES;
+    let names = disk.names();
+    let segment = |name: &&String| name.ends_with(".seg") && !name.starts_with("kept-");
+    let name = names.iter().rfind(segment).expect("there is a segment");
+    let file = disk.open(name).expect("it can be opened");
+    let bytes = usize::try_from(file.len().expect("it has a length")).expect("a small file");
+    let bytes = file.read_at(0, bytes).expect("it can be read");
+    let markers = (0..bytes.len() - 4).filter(|at| bytes[*at..].starts_with(&MARKER));
+    let markers: Vec<usize> = markers.collect();
+    let last = markers.last().expect("it holds records") / BLOCK;
+    for at in markers.iter().filter(|at| *at / BLOCK == last) {
+        disk.flip_bit(name, *at, 3);
+    }
 }

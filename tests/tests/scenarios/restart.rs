@@ -1,12 +1,18 @@
 //! What a restart and a loss of power find again: attempts go on where they were, never early.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use broker::WallTime;
 use broker::letter_query::{From, Query};
+use broker::view::Place;
+use broker::{keeper, kept, records};
 use expect_test::expect;
-use journal::Offset;
 use journal::model_disk::CrashRule;
+use journal::{Group, Journal, Offset, OsClock, Record};
+use tests::beside::Beside;
+use tests::world::small_options;
 use tests::{Seed, World, always, hangs, order_placed, refuses_connection, terms, times};
 
 const MS: Duration = Duration::from_millis(1);
@@ -359,4 +365,44 @@ async fn a_long_history_keeps_its_count() {
         .collect();
     let expected: Vec<u32> = (1..=500).chain(1_902..=2_401).collect();
     assert_eq!(kept, expected);
+}
+
+/// A record of a kind that only a later version knows may say that something is owed: nothing starts
+/// without knowing what it says, and nothing goes on.
+#[tokio::test(start_paused = true)]
+async fn a_record_of_an_unknown_kind_refuses_to_open() {
+    const UNKNOWN: u8 = 200;
+    let mut world = World::new()
+        .trigger("billing", tests::everything(), terms())
+        .sink("billing", always(200))
+        .start()
+        .await;
+    world.publish(order_placed("o-1")).await;
+    world.until_settled().await;
+    let later = Group::one(Record {
+        kind: UNKNOWN,
+        version: records::VERSION,
+        tag: 0,
+        body: "what is owed".into(),
+    });
+    let appended = world.engine().journal().append(later);
+    world.run(appended).await.expect("the log takes it");
+    world.advance(Duration::from_secs(1)).await;
+    let ends = world.ends();
+    let says = |end: &Result<(), String>| {
+        let said = end.as_ref().err();
+        said.is_some_and(|why| why.contains(&format!("of kind {UNKNOWN}")))
+    };
+    let stopped = |(name, end): &(&str, Result<(), String>)| *name == "keeper" && says(end);
+    assert!(ends.iter().any(stopped), "the keeper goes on: {ends:?}");
+
+    world.lose_power(CrashRule::Everything, 1);
+    let (disk, clock) = (world.disk(), || Arc::new(OsClock::new()));
+    let log = Journal::open(disk.clone(), clock(), small_options());
+    let beside = kept::options(&small_options());
+    let kept = Journal::open(Beside::new(disk, "kept-"), clock(), beside);
+    let (log, kept) = (log.expect("whole").0, kept.expect("whole").0);
+    let opened = keeper::differences(&log, &kept, &Place::Memory, WallTime(0));
+    let refused = opened.map(drop).map_err(|error| error.to_string());
+    assert!(says(&refused), "{refused:?}");
 }

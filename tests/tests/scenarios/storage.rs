@@ -366,3 +366,31 @@ async fn the_nodes_limit_of_an_event_holds() {
         world.settle().await;
     }
 }
+
+/// More end at the same moment than may wait to be written down: none is dropped, each has its letter.
+#[tokio::test(start_paused = true)]
+async fn more_endings_at_once_than_may_wait_are_all_written_down() {
+    const EVENTS: u64 = 90;
+    let mut world = World::new()
+        .journal(|options| {
+            small(options);
+            options.note_bytes_max = options.group_bytes_max;
+        })
+        .trigger("billing", everything(), terms())
+        .sink(
+            "billing",
+            always(400)
+                .body(vec![b'x'; 4 * KIB])
+                .after(Duration::from_secs(1)),
+        )
+        .start()
+        .await;
+    world
+        .publish_all((0..EVENTS).map(|n| order_placed(&format!("o-{n}"))))
+        .await;
+    world.until_settled().await;
+    assert_eq!(world.report().await.books.dead(), EVENTS);
+    world.crash(CrashRule::Nothing, 1).await;
+    assert_eq!(world.found.dead_letters, EVENTS);
+    world.until_settled().await;
+}

@@ -74,6 +74,53 @@ async fn the_filter_in_force_at_its_offset_judges_an_event() {
     }
 }
 
+/// The power fails when events and a change of the filter are on disk, and who is owed what isn't yet:
+/// the next start judges each event by the filter of its own time, not by the last.
+#[tokio::test(start_paused = true)]
+async fn after_a_crash_an_event_is_judged_by_the_filter_of_its_time() {
+    let colours = ["red", "green", "blue"];
+    let starts = |seed: &Seed| {
+        let world = World::new().seed(seed.number);
+        world.trigger("a", ty("red"), terms())
+    };
+    for mut seed in Seed::all(0..4) {
+        let mut world = starts(&seed).sink("a", always(200)).start().await;
+        world.disk().keep_history();
+        for n in 0..12 {
+            let events = colours.map(|colour| event(&format!("{n}-{colour}"), colour));
+            world.write_trigger("a", ty(colours[(n + 1) % 3]), terms());
+            // At the same time, so that a frame, or two that follow each other, hold events before and
+            // behind the change.
+            for (at, event) in events.into_iter().enumerate() {
+                if at == 2 {
+                    world.begin_reload();
+                }
+                let publisher = world.publisher();
+                world.spawn(async move {
+                    let taken = publisher.publish("default", vec![event]).await;
+                    taken.expect("the event is taken");
+                });
+            }
+            let pause = Duration::from_millis(seed.within(0..60));
+            world.advance(pause).await;
+        }
+        world.until_settled().await;
+        let changes = world.disk().changes();
+        for _ in 0..60 {
+            let (change, rule) = (seed.within(0..changes + 1), seed.of_these(&CrashRule::ALL));
+            let mut ledger = world.ledger.borrow().clone();
+            ledger.as_of_change(change);
+            let again = starts(&seed)
+                .disk(world.disk().crash_before(change, rule, seed.bits()))
+                .ledger(ledger)
+                .sinks(world.sinks.clone())
+                .start()
+                .await;
+            again.until_settled().await;
+        }
+    }
+}
+
 /// At 3 a.m. the operator fixes the address, and what is parked goes there.
 #[tokio::test(start_paused = true)]
 async fn what_is_parked_goes_to_the_address_in_force() {
