@@ -1,5 +1,5 @@
 # One command for each thing a person wants; the steps are in scripts/.
-.PHONY: help run test bench fmt setup
+.PHONY: help run test bench fmt setup mutants
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -9,6 +9,9 @@ run: ## build and start a broker with a function behind it (ARGS="--data DIR" go
 
 test: ## set up, then run all checks: what CI runs
 	@scripts/test.sh
+
+mutants: ## break each promise on purpose and see that a test notices (ARGS=NAME for one)
+	@scripts/mutants.sh $(ARGS)
 
 bench: ## print the benchmark table (ARGS=quick for a short one)
 	@scripts/bench.sh $(or $(ARGS),all)

@@ -8,7 +8,7 @@ use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
 
-use journal::{Clock, Journal, Offset, Porter};
+use journal::{Clock, Journal, Offset, Porter, mutant};
 use tokio::sync::{mpsc, oneshot, watch};
 use triggers::{Change, Resource};
 
@@ -171,7 +171,9 @@ impl Engine {
         let mut dedup = Dedup::new(Dedup::draw_key(), limits.dedup_entries_max);
         dedup.ask(folded.registry_then.dedup());
         let from = dedup.window_start(&journal, folded.routed_to, clock.wall());
-        dedup.recall(&journal, from, folded.routed_to)?;
+        if !mutant::is("forget-what-was-seen-on-restart") {
+            dedup.recall(&journal, from, folded.routed_to)?;
+        }
         let now = clock.wall();
         let store = Store::new(journal.clone(), kept, Arc::clone(&standing.view));
         let in_the_air = match folded.suspicion.is_needed() {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event::{Batch, Event};
-use journal::{AppendError, Group, Offset};
+use journal::{AppendError, Group, Offset, mutant};
 use triggers::{BrokerName, TriggerName};
 
 use crate::admission::{Admission, BrokerFacts};
@@ -115,6 +115,12 @@ impl Ingress {
         batch: &Batch,
     ) -> Result<Receipt, Refusal> {
         self.admission.admit(to, batch)?;
+        if mutant::is("dedup-at-the-door") && batch.events.iter().all(|event| self.saw(to, event)) {
+            let end = self.log.end();
+            return Ok(Receipt {
+                positions: end..end,
+            });
+        }
         let arrival = self.log.clock().wall();
         let records = batch
             .events
@@ -143,6 +149,12 @@ impl Ingress {
             .await
             .map_err(refusal)?;
         Ok(Receipt { positions })
+    }
+
+    /// Whether a mutant saw this event before: without it, never.
+    fn saw(&self, to: &BrokerFacts, event: &Event) -> bool {
+        let (door, event) = (Arc::as_ptr(&self.admission), event.as_ref());
+        mutant::has_seen((door, to.number, event.source(), event.id()))
     }
 }
 

@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use journal::{
     AppendError, Appended, Clock, Full, Group, Journal, LocalJournal, Offset, Porter, Record, Why,
+    mutant,
 };
 
 use crate::steady::Steady;
@@ -65,7 +66,7 @@ impl Log {
 
     /// Whether what is too old may end now: not for a while after the wall clock stepped.
     pub fn may_delete(&self) -> bool {
-        self.steady.may_delete(&*self.clock)
+        self.steady.may_delete(&*self.clock) || mutant::is("expire-after-clock-step")
     }
 
     /// How long nothing may end for its age yet.
@@ -127,6 +128,9 @@ impl Log {
                         group: back,
                         why: Why::Full { .. },
                     }) => {
+                        if mutant::is("drop-notes-without-room") {
+                            break;
+                        }
                         group = back;
                         self.journal.noted_room().await;
                     }
@@ -162,6 +166,12 @@ impl Log {
         reply: Record,
         settled: Record,
     ) -> Result<Range<Offset>, AppendError> {
+        if mutant::is("settle-before-reply-is-stored") {
+            let noted = self.note([settled]).await;
+            noted.map_err(|_| AppendError::Stopped)?;
+            self.flush().await.map_err(|_| AppendError::Stopped)?;
+            return self.append_reserved(Group::one(reply)).await;
+        }
         loop {
             let group = Group::new(vec![reply.clone(), settled.clone()]);
             match self.append_reserved(group).await {

@@ -16,7 +16,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use event::EventRef;
-use journal::{Offset, Stored, WallTime};
+use journal::{Offset, Stored, WallTime, mutant};
 use roaring::RoaringTreemap;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, MissedTickBehavior};
@@ -186,15 +186,25 @@ impl Router {
         let mut backlog = HashMap::new();
         for (number, offsets) in fold.owed.iter() {
             // Read for one number at a time: most have nothing parked.
-            let parked = view.parked_of(number)?;
+            let mut parked = view.parked_of(number)?;
+            if mutant::is("forget-parked-on-restart") {
+                parked.clear();
+            }
             let since = |offset| again.get(&(number, offset)).copied();
             backlog.insert(number, lane_state(offsets, parked, since, now));
         }
         for ((number, key), by) in &fold.blocked {
+            if mutant::is("forget-blocked-keys-on-restart") {
+                break;
+            }
             let state: &mut LaneState = backlog.entry(*number).or_default();
             state.blocked.push((Arc::clone(key), *by));
         }
         let outgoing = workers.iter().map(|_| Vec::new()).collect();
+        let registry = match mutant::is("route-by-todays-filter") {
+            true => &fold.registry,
+            false => &fold.registry_then,
+        };
         Ok(Self {
             log,
             event_bytes_max,
@@ -206,7 +216,7 @@ impl Router {
             in_force,
             pausing,
             replays,
-            registry: fold.registry_then.clone(),
+            registry: registry.clone(),
             index: Index::default(),
             brokers: HashMap::new(),
             lanes: HashMap::new(),

@@ -22,6 +22,7 @@ use crate::driver::Fault;
 use crate::frame::Encoder;
 use crate::layout::{DATA_START, SegmentHeader, blocks};
 use crate::lock::lock;
+use crate::mutant;
 use crate::options::Options;
 use crate::queue::{Entry, Shared, Work};
 use crate::record::{Group, Offset};
@@ -301,12 +302,16 @@ impl Committer {
             .map_or(self.generation_base, |(_, generation)| generation);
         let before = self.outlets.segments.list().pop();
         let torn = before.as_ref().map(|segment| segment.torn_from);
+        let life = match mutant::is("reuse-segment-without-generation") {
+            true => 0,
+            false => sequence,
+        };
         let header = SegmentHeader {
             log_id: self.log_id,
             sequence,
             // Only the low half differs within a log: that makes the seeds of its generations
             // differ for certain, see `layout`.
-            generation: (base & !u64::from(u32::MAX)) | (sequence & u64::from(u32::MAX)),
+            generation: (base & !u64::from(u32::MAX)) | (life & u64::from(u32::MAX)),
             first: self.next_offset,
             created_ms: wall.0,
             segment_bytes: self.options.segment_bytes,

@@ -15,6 +15,7 @@ use crate::committer::{Committer, Next};
 use crate::disk::File;
 use crate::journal::Core;
 use crate::layout::SegmentHeader;
+use crate::mutant;
 use crate::segment::segment_name;
 use crate::stock::Spare;
 
@@ -188,32 +189,49 @@ impl Driver {
                 position,
                 frame,
             } => {
-                let took = self.write(file.as_ref(), position, &frame)?;
-                self.committer.committed(took);
+                let began = self.core.shared.clock().monotonic();
+                self.write(file.as_ref(), position, &frame)?;
+                if mutant::is("ack-before-sync") {
+                    self.committer.committed(Duration::ZERO);
+                    self.sync(file.as_ref())?;
+                } else {
+                    self.sync(file.as_ref())?;
+                    let now = self.core.shared.clock().monotonic();
+                    self.committer.committed(now.saturating_sub(began));
+                }
             }
         }
         Ok(Some(Step::Worked))
     }
 
-    fn write(&self, file: &dyn File, position: u64, frame: &[u8]) -> Result<Duration, Fault> {
-        let clock = self.core.shared.clock();
-        let name = || {
-            let last = self.core.segments.list().pop();
-            segment_name(last.map_or(0, |segment| segment.sequence))
-        };
-        let began = clock.monotonic();
+    fn write(&self, file: &dyn File, position: u64, frame: &[u8]) -> Result<(), Fault> {
         file.write_at(position, frame)
             .map_err(|source| Fault::Write {
-                name: name(),
+                name: self.name(),
                 position,
                 bytes: frame.len(),
                 source,
-            })?;
-        file.sync().map_err(|source| Fault::Sync {
-            name: name(),
+            })
+    }
+
+    fn sync(&self, file: &dyn File) -> Result<(), Fault> {
+        if mutant::is("skip-sync") {
+            return Ok(());
+        }
+        let synced = file.sync().or_else(|error| {
+            let again = mutant::is("retry-failed-sync");
+            if again { file.sync() } else { Err(error) }
+        });
+        synced.map_err(|source| Fault::Sync {
+            name: self.name(),
             source,
-        })?;
-        Ok(clock.monotonic().saturating_sub(began))
+        })
+    }
+
+    /// The segment that is being written.
+    fn name(&self) -> String {
+        let last = self.core.segments.list().pop();
+        segment_name(last.map_or(0, |segment| segment.sequence))
     }
 
     /// Gives a spare its header, and then, when that is durable, its name. Until then a crash
@@ -226,6 +244,9 @@ impl Driver {
             spare.file.write_at(0, block.as_ref())?;
             spare.file.sync()?;
             self.core.disk.rename(&spare.name, &name)?;
+            if mutant::is("skip-directory-sync") {
+                return Ok(());
+            }
             self.core.disk.sync()
         };
         put().map_err(|source| Fault::Roll { name, source })?;

@@ -17,7 +17,8 @@
 //! (as bytes), `disk` with `os_disk` and [`model_disk`] (where), `queue` and `appended` (who waits),
 //! `committer`, `frame` and `driver` (group commit), `stock` (spare segments), `repack` (padding given
 //! back), `hold` (files kept as they are), `side` (what its owner derives from a segment), `segment`, `scan`, `tail` and
-//! `reader` (reading back), `survey` and `recovery` (opening), `verify` (looking without opening).
+//! `reader` (reading back), `survey` and `recovery` (opening), `verify` (looking without opening). `mutant` is for the tests of
+//! the tests.
 
 mod appended;
 mod buffers;
@@ -31,6 +32,8 @@ mod journal;
 mod layout;
 mod lock;
 pub mod model_disk;
+#[doc(hidden)]
+pub mod mutant;
 mod options;
 mod os_disk;
 mod queue;

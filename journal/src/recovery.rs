@@ -19,6 +19,7 @@ use crate::committer::{Committer, Continue, Outlets};
 use crate::disk::Disk;
 use crate::journal::{Core, Facts};
 use crate::layout::{BLOCK_BYTES, SegmentHeader};
+use crate::mutant;
 use crate::options::{Options, OptionsError};
 use crate::queue::Shared;
 use crate::record::Offset;
@@ -218,7 +219,7 @@ fn assemble(
         last: last.as_ref().map(|last| (last.sequence, last.generation)),
         active: survey
             .last_file
-            .filter(|_| recovered.clean)
+            .filter(|_| recovered.clean || mutant::is("write-on-after-crash"))
             .and_then(|file| Some((last?, file))),
         generation_base: random(clock.wall()),
     };

@@ -15,6 +15,7 @@ use crate::layout::{
     BLOCK_BYTES, BadSegmentHeader, DATA_START, FLAG_CLOSE, FLAG_FIRST, FLAG_FRAME, FLAG_LAST,
     FORMAT_VERSION, Seed, SegmentHeader,
 };
+use crate::mutant;
 use crate::record::Offset;
 use crate::recovery::{OpenError, Recovered, Torn};
 use crate::scan::{Cause, Damage, Extent, Found, Scan};
@@ -151,7 +152,9 @@ fn read_headers(disk: &Arc<dyn Disk>, names: &[(u64, u64)]) -> Result<Vec<Headed
                 let known = FORMAT_VERSION;
                 return Err(OpenError::Version { name, found, known });
             }
-            Err(BadSegmentHeader::Damaged) if index == names.len() - 1 => {
+            Err(BadSegmentHeader::Damaged)
+                if index == names.len() - 1 && !mutant::is("open-without-last-segment") =>
+            {
                 return Err(OpenError::LastHeader { name });
             }
             Err(BadSegmentHeader::Damaged) => continue,
@@ -334,6 +337,7 @@ impl Walked {
         };
         while let Some(found) = scan.next()? {
             match found {
+                Found::Hole(_) if mutant::is("truncate-at-first-bad-frame") => break,
                 Found::Hole(hole) => {
                     walked.closed = false;
                     walked.last_frame_damage.push(hole);
@@ -396,6 +400,9 @@ impl Groups {
     }
 
     fn finish(mut self) -> Vec<Range<u64>> {
+        if mutant::is("drop-group-tail") {
+            return Vec::new();
+        }
         self.voids.extend(self.open);
         self.voids
     }

@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::ops::Range;
 use std::sync::Arc;
 
-use journal::{Journal, Offset, RECORD_HEADER_BYTES, ReadError, Record, Stored, WallTime};
+use journal::{Journal, Offset, RECORD_HEADER_BYTES, ReadError, Record, Stored, WallTime, mutant};
 use roaring::RoaringTreemap;
 
 pub(crate) use self::owed::{Block, Owed};
@@ -220,7 +220,8 @@ impl Fold {
             gap: state.gap,
         };
         let mut next = state.resources_from.max(journal.start());
-        while next < fold.end {
+        let end = fold.end.min(*journal.durable().borrow());
+        while next < end {
             let reading = journal.read(next, READ_BYTES)?;
             let before_end = |stored: &&Stored| stored.offset < fold.end;
             let parts = reading
@@ -327,6 +328,7 @@ impl Fold {
             }
             REPLAYED => self.take_replayed(&Replayed::read(stored)?),
             REDRIVEN => self.take_redriven(&Redriven::read(stored)?)?,
+            _ if mutant::is("skip-unknown-kind") => {}
             // As a later version may write.
             _ => return Err(unknown(stored)),
         }

@@ -9,6 +9,7 @@ mod arrows;
 mod files;
 mod graph;
 mod map;
+mod mutants;
 mod promises;
 
 use std::path::{Path, PathBuf};
