@@ -11,7 +11,7 @@ use http_body::Body;
 use hyper::body::Incoming;
 use tokio::time::{Instant, timeout_at};
 
-use super::live::{Failure, Live};
+use super::live::{Failure, Live, Stream};
 use super::{Settings, retry_after};
 
 /// How much of a body that nobody needs is read, so that its connection can be used again. The
@@ -35,8 +35,8 @@ const CLAIMING: [&str; 4] = ["ce-specversion", "ce-id", "ce-source", "ce-type"];
 ///
 /// The connection broke inside a reply. Elsewhere a broken body changes nothing: the status has
 /// been heard.
-pub(super) async fn read(
-    live: &mut Live,
+pub(super) async fn read<S: Stream>(
+    live: &mut Live<S>,
     response: Response<Incoming>,
     settings: &Settings,
     clock: &dyn Clock,
@@ -104,8 +104,8 @@ fn may_be_reply(status: StatusCode, headers: &HeaderMap) -> bool {
 }
 
 /// Reads an answer that claims to be an event.
-async fn reply(
-    live: &mut Live,
+async fn reply<S: Stream>(
+    live: &mut Live<S>,
     status: StatusCode,
     headers: &HeaderMap,
     mut body: Incoming,
@@ -174,7 +174,7 @@ struct Start {
     whole: bool,
 }
 
-async fn start(live: &mut Live, body: &mut Incoming) -> Start {
+async fn start<S: Stream>(live: &mut Live<S>, body: &mut Incoming) -> Start {
     let announced = body.size_hint().lower();
     let mut whole = body.is_end_stream();
     let mut pieces = BytesMut::new();

@@ -14,7 +14,6 @@ use hyper::body::{Frame, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 
 /// The most headers of an answer; over it the attempt fails.
 const HEADERS_MAX: usize = 512;
@@ -23,7 +22,7 @@ const HEADERS_MAX: usize = 512;
 /// fails.
 const BUFFER_BYTES_MAX: usize = 160 * 1024;
 
-type Http = http1::Connection<TokioIo<Ear>, Full<Bytes>>;
+type Http<S> = http1::Connection<TokioIo<Ear<S>>, Full<Bytes>>;
 
 /// Why no answer came.
 #[derive(Debug, thiserror::Error)]
@@ -84,19 +83,24 @@ fn io_kind(error: &hyper::Error) -> Option<io::ErrorKind> {
     None
 }
 
+/// What a connection is made of: a socket, or what stands for one.
+pub(super) trait Stream: AsyncRead + AsyncWrite + Unpin + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + 'static> Stream for S {}
+
 /// An open connection with nothing on it, or with one request.
-pub(super) struct Live {
+pub(super) struct Live<S: Stream> {
     sender: http1::SendRequest<Full<Bytes>>,
     /// `None` once it has ended.
-    http: Option<Pin<Box<Http>>>,
+    http: Option<Pin<Box<Http<S>>>>,
     /// Whether a byte has come since the last request was sent.
     heard: Rc<Cell<bool>>,
     reused: bool,
 }
 
-impl Live {
+impl<S: Stream> Live<S> {
     /// Takes a connected socket.
-    pub(super) async fn open(stream: TcpStream) -> Result<Self, Failure> {
+    pub(super) async fn open(stream: S) -> Result<Self, Failure> {
         let heard = Rc::new(Cell::new(false));
         let ear = Ear {
             stream,
@@ -149,7 +153,7 @@ impl Live {
 }
 
 /// Does `work` while driving the connection that it waits for.
-async fn beside<W: Future>(http: &mut Option<Pin<Box<Http>>>, work: W) -> W::Output {
+async fn beside<S: Stream, W: Future>(http: &mut Option<Pin<Box<Http<S>>>>, work: W) -> W::Output {
     let mut work = pin!(work);
     poll_fn(|cx| {
         // How it ended, the one who waits for an answer is told; dropping it tells him also
@@ -166,12 +170,12 @@ async fn beside<W: Future>(http: &mut Option<Pin<Box<Http>>>, work: W) -> W::Out
 }
 
 /// The socket, and whether anything was heard from it.
-struct Ear {
-    stream: TcpStream,
+struct Ear<S> {
+    stream: S,
     heard: Rc<Cell<bool>>,
 }
 
-impl AsyncRead for Ear {
+impl<S: Stream> AsyncRead for Ear<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -186,7 +190,7 @@ impl AsyncRead for Ear {
     }
 }
 
-impl AsyncWrite for Ear {
+impl<S: Stream> AsyncWrite for Ear<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,

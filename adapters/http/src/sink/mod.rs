@@ -32,6 +32,8 @@ use broker::{Answer, Attempted, Clock, Request, Sink};
 use futures_util::future::LocalBoxFuture;
 
 use live::{Failure, Live};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
 
 /// What the sink bounds, each with its fate.
 #[derive(Debug, Clone)]
@@ -96,6 +98,16 @@ impl HttpSink {
         }
     }
 
+    /// One attempt over a connection that is there already, and is closed behind it: as
+    /// [`Sink::send`] for a destination that is reached in another way.
+    pub async fn send_over<S>(&self, stream: S, request: &Request) -> Attempted
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let attempted = self.inner.attempt_over(stream, request).await;
+        attempted.unwrap_or_else(not_reached)
+    }
+
     /// Idle connections now, for `/metrics`.
     pub fn idle(&self) -> usize {
         self.inner.pool.len()
@@ -106,15 +118,28 @@ impl Sink for HttpSink {
     fn send(&self, request: Request) -> LocalBoxFuture<'static, Attempted> {
         let inner = Rc::clone(&self.inner);
         Box::pin(async move {
-            match inner.attempt(&request).await {
-                Ok(attempted) => attempted,
-                Err(failure) => Answer::Unreachable(failure.to_string()).into(),
-            }
+            let attempted = inner.attempt(&request).await;
+            attempted.unwrap_or_else(not_reached)
         })
     }
 }
 
+fn not_reached(failure: Failure) -> Attempted {
+    Answer::Unreachable(failure.to_string()).into()
+}
+
 impl Inner {
+    async fn attempt_over<S>(&self, stream: S, request: &Request) -> Result<Attempted, Failure>
+    where
+        S: AsyncRead + AsyncWrite + Unpin + 'static,
+    {
+        let target = self.requests.target(&request.destination);
+        let mut live = Live::open(stream).await?;
+        let response = live.send(self.requests.message(request, &target)).await?;
+        let read = answer::read(&mut live, response, &self.settings, &*self.clock).await;
+        read.map(|(attempted, _whole)| attempted)
+    }
+
     async fn attempt(&self, request: &Request) -> Result<Attempted, Failure> {
         let target = self.requests.target(&request.destination);
         if let Some(mut live) = self.pool.take(&target.authority).await {
@@ -133,7 +158,7 @@ impl Inner {
     /// Reads an answer, and gives its connection back if nothing is left on it.
     async fn answered(
         &self,
-        mut live: Live,
+        mut live: Live<TcpStream>,
         target: &request::Target,
         response: http::Response<hyper::body::Incoming>,
     ) -> Result<Attempted, Failure> {

@@ -9,6 +9,7 @@ use std::collections::{HashMap, VecDeque};
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
+use tokio::net::TcpStream;
 use tokio::time::{Instant, sleep};
 
 use super::Settings;
@@ -25,7 +26,7 @@ pub(super) struct Pool {
 }
 
 struct Idle {
-    live: Live,
+    live: Live<TcpStream>,
     since: Instant,
 }
 
@@ -46,7 +47,7 @@ impl Pool {
     }
 
     /// The most recently used connection to `authority` that is still open.
-    pub(super) async fn take(&self, authority: &str) -> Option<Live> {
+    pub(super) async fn take(&self, authority: &str) -> Option<Live<TcpStream>> {
         loop {
             let mut live = self.pop(authority)?;
             if live.is_usable().await {
@@ -55,7 +56,7 @@ impl Pool {
         }
     }
 
-    fn pop(&self, authority: &str) -> Option<Live> {
+    fn pop(&self, authority: &str) -> Option<Live<TcpStream>> {
         let mut idle = self.idle.borrow_mut();
         let lying = idle.get_mut(authority)?;
         let newest = lying.pop_back()?;
@@ -70,7 +71,7 @@ impl Pool {
     }
 
     /// Keeps a usable connection, or closes it when there are enough.
-    pub(super) fn put(self: &Rc<Self>, authority: &Rc<str>, live: Live) {
+    pub(super) fn put(self: &Rc<Self>, authority: &Rc<str>, live: Live<TcpStream>) {
         if self.count.get() >= self.count_max {
             return;
         }

@@ -3,7 +3,6 @@
 
 use std::convert::Infallible;
 use std::future::Future;
-use std::io;
 use std::pin::pin;
 use std::rc::Rc;
 use std::task::Poll;
@@ -11,7 +10,7 @@ use std::task::Poll;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::GracefulConnection;
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use super::serve::{Stop, stopped};
@@ -48,10 +47,20 @@ enum Version {
     Http2,
 }
 
-/// Serves one connection until it ends, has had its time, or the node stops.
-pub(super) async fn attend<D: Door>(stream: TcpStream, source: Rc<Source<D>>, mut stop: Stop) {
+/// Serves one connection until it ends, has had its time, or the node stops; [`super::serve`] does
+/// so with each that it accepts. Runs inside a `LocalSet`.
+///
+/// # Cancel safety
+///
+/// Dropping the future closes the connection; an event whose answer was still to come may have
+/// been stored.
+pub async fn attend<S, D>(mut stream: S, source: Rc<Source<D>>, mut stop: Stop)
+where
+    S: AsyncRead + AsyncWrite + Unpin + 'static,
+    D: Door,
+{
     let told = tokio::select! {
-        told = tell_version(&stream, &source.settings) => told,
+        told = tell_version(&mut stream, &source.settings) => told,
         _deadline = stopped(&mut stop) => return,
     };
     let Some((version, replay)) = told else {
@@ -110,21 +119,22 @@ pub(super) async fn attend<D: Door>(stream: TcpStream, source: Rc<Source<D>>, mu
 }
 
 /// Reads until it is certain whether the peer speaks HTTP/2. `None`: it left, or said nothing.
-async fn tell_version(stream: &TcpStream, settings: &Settings) -> Option<(Version, Vec<u8>)> {
+async fn tell_version<S: AsyncRead + Unpin>(
+    stream: &mut S,
+    settings: &Settings,
+) -> Option<(Version, Vec<u8>)> {
     let mut bytes = [0; PREFACE.len()];
     let mut len = 0;
     let mut deadline = Instant::now() + settings.idle_time_max;
     loop {
-        timeout_at(deadline, stream.readable()).await.ok()?.ok()?;
-        match stream.try_read(&mut bytes[len..]) {
-            Ok(0) => return None,
-            Ok(read) if len == 0 => {
+        let read = timeout_at(deadline, stream.read(&mut bytes[len..])).await;
+        match read.ok()?.ok()? {
+            0 => return None,
+            read if len == 0 => {
                 deadline = Instant::now() + settings.head_time_max;
                 len = read;
             }
-            Ok(read) => len += read,
-            Err(error) if error.kind() == io::ErrorKind::WouldBlock => continue,
-            Err(_) => return None,
+            read => len += read,
         }
         if !PREFACE.starts_with(&bytes[..len]) {
             return Some((Version::Http1, bytes[..len].to_vec()));

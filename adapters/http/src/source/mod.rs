@@ -45,6 +45,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 pub use budget::IngestBudget;
+pub use connection::attend;
 pub use door::Door;
 pub use listen::{BindError, bind};
 pub use refused::Reason;

@@ -7,7 +7,6 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
 use tokio::time::Instant;
 
 use super::Settings;
@@ -87,16 +86,16 @@ impl Drop for InFlight {
 }
 
 /// The socket. For HTTP/2 it only repeats the bytes that were read to tell the version.
-pub(super) struct Tap {
-    stream: TcpStream,
+pub(super) struct Tap<S> {
+    stream: S,
     /// What was read to tell the version, to be read again; then empty.
     replay: Vec<u8>,
     watch: Option<(Scan, Rc<Activity>)>,
 }
 
-impl Tap {
+impl<S> Tap<S> {
     /// For HTTP/1.1.
-    pub(super) fn watched(stream: TcpStream, replay: Vec<u8>, activity: Rc<Activity>) -> Self {
+    pub(super) fn watched(stream: S, replay: Vec<u8>, activity: Rc<Activity>) -> Self {
         Self {
             stream,
             replay,
@@ -105,7 +104,7 @@ impl Tap {
     }
 
     /// For HTTP/2, which frames its heads.
-    pub(super) fn plain(stream: TcpStream, replay: Vec<u8>) -> Self {
+    pub(super) fn plain(stream: S, replay: Vec<u8>) -> Self {
         Self {
             stream,
             replay,
@@ -114,7 +113,7 @@ impl Tap {
     }
 }
 
-impl AsyncRead for Tap {
+impl<S: AsyncRead + Unpin> AsyncRead for Tap<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -147,7 +146,7 @@ impl AsyncRead for Tap {
     }
 }
 
-impl AsyncWrite for Tap {
+impl<S: AsyncWrite + Unpin> AsyncWrite for Tap<S> {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
