@@ -845,6 +845,25 @@ fn a_document_becomes_a_binary_message() {
     );
 }
 
+/// Its data would be read as the event: the message's content type says that it is structured.
+#[test]
+fn an_event_about_an_event_leaves_structured() {
+    for media_type in [
+        "application/cloudevents+json",
+        "Application/CloudEvents+avro",
+    ] {
+        let event = Event::build("1", "/s", "t").datacontenttype(media_type);
+        let event = event.data(b"{}").finish().unwrap();
+        for out in [Out::AsItCame, Out::Binary, Out::Json] {
+            let encoded = http::encode(&event.as_ref(), out, &[], &[]);
+            let back = http::decode(&encoded.headers, encoded.body, &Limits::default()).unwrap();
+            let back = back.events[0].as_ref();
+            assert_eq!((back.id(), back.datacontenttype()), ("1", Some(media_type)));
+            assert_eq!(&*back.data_bytes(), b"{}");
+        }
+    }
+}
+
 #[test]
 fn an_event_too_big_for_headers_leaves_structured() {
     let mode = |event: &Event, out| {

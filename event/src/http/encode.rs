@@ -49,8 +49,8 @@ pub struct Encoded {
 /// An attribute in `add` replaces one of its name; it is a string. Names in both are added.
 /// Required attributes are never removed, and names must be attribute names: others in `add` are
 /// left out. What `add` and `remove` don't name leaves exactly as it came. An event that is not
-/// fit for binary mode (see the constants; or its data is a JSON string that is no text) leaves
-/// structured whatever was asked.
+/// fit for binary mode (see the constants; or its data is a JSON string that is no text, or of a
+/// media type by which a message says that it is structured) leaves structured whatever was asked.
 ///
 /// Body and values are shared with the event, not copied, if the view is of an
 /// [`Event`](crate::Event) and nothing forces a change.
@@ -250,6 +250,10 @@ impl Headers {
             _ => percent::encode(plain),
         };
         if code != name::DATACONTENTTYPE && coded.len() > VALUE_BYTES_MAX {
+            return None;
+        }
+        // Beside such a type the data would be read as the event.
+        if code == name::DATACONTENTTYPE && media::names_event_format(plain.as_bytes()) {
             return None;
         }
         let value = match (coded, text) {

@@ -33,8 +33,7 @@ pub fn content_mode(headers: &HeaderMap) -> ContentMode {
     };
     let bytes = content_type.as_bytes();
     // Most messages are binary ones, and end here.
-    let formats = bytes.get(..EVENT_FORMATS.len());
-    if !formats.is_some_and(|start| start.eq_ignore_ascii_case(EVENT_FORMATS.as_bytes())) {
+    if !names_event_format(bytes) {
         return ContentMode::Binary;
     }
     let text = String::from_utf8_lossy(bytes);
@@ -49,6 +48,12 @@ pub fn content_mode(headers: &HeaderMap) -> ContentMode {
     } else {
         ContentMode::UnsupportedFormat(text.into_owned())
     }
+}
+
+/// Says whether a message of this content type is an event format's, be it one that we speak or not.
+pub(crate) fn names_event_format(content_type: &[u8]) -> bool {
+    let start = content_type.get(..EVENT_FORMATS.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(EVENT_FORMATS.as_bytes()))
 }
 
 /// Says whether data of this media type is JSON: subtype `json` or suffix `+json`.
