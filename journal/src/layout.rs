@@ -31,6 +31,10 @@ pub(crate) const MARKER: [u8; MARKER_BYTES] = [0xf5, b'r', b'e', 0xc1];
 /// Where the first frame of a segment begins.
 pub(crate) const DATA_START: u64 = BLOCK_BYTES as u64;
 
+/// Offsets and sequences go no further, so that the next one can always be counted. A number beyond it
+/// was never written here, whatever its checksum says.
+const NUMBER_MAX: u64 = 1 << 62;
+
 /// The record is the first of its group.
 pub(crate) const FLAG_FIRST: u8 = 1;
 /// The record is the last of its group.
@@ -107,7 +111,7 @@ impl RecordHeader {
         if seed.header_crc(&bytes[..CHECKED_BYTES]) != u32_at(bytes, CHECKED_BYTES) {
             return None;
         }
-        Some(Self::decode_trusted(bytes))
+        Some(Self::decode_trusted(bytes)).filter(|header| header.offset <= NUMBER_MAX)
     }
 
     /// The header in bytes that this process wrote itself and has kept in memory.
@@ -219,7 +223,11 @@ impl SegmentHeader {
             if crc32c::crc32c(&copy[..SEGMENT_CHECKED_BYTES]) == u32_at(copy, SEGMENT_CHECKED_BYTES)
                 && u32_at(copy, 8) == FORMAT_VERSION
             {
-                return Ok(Self::decode_fields(copy));
+                let header = Self::decode_fields(copy);
+                return match header.can_be() {
+                    true => Ok(header),
+                    false => Err(BadSegmentHeader::Damaged),
+                };
             }
             version = version.or(Some(u32_at(copy, 8)));
         }
@@ -228,6 +236,17 @@ impl SegmentHeader {
             Some(version) if version != FORMAT_VERSION => Err(BadSegmentHeader::Version(version)),
             _ => Err(BadSegmentHeader::Damaged),
         }
+    }
+
+    /// Whether its numbers are such as are written: what is computed from them stays in range.
+    fn can_be(&self) -> bool {
+        let own_end = self.repacked.map_or(0, |end| end.end_position);
+        self.sequence <= NUMBER_MAX
+            && self.first <= NUMBER_MAX
+            && self.before_torn <= self.before_end
+            && [self.before_end, own_end]
+                .iter()
+                .all(|end| end.is_multiple_of(BLOCK_BYTES as u64))
     }
 
     fn decode_fields(copy: &[u8]) -> Self {
@@ -313,7 +332,7 @@ mod tests {
             first: 4,
             created_ms: 5,
             segment_bytes: 6,
-            before_end: 7,
+            before_end: 8192,
             before_torn: 8,
             before_record_bytes: 9,
             repacked: None,
@@ -321,7 +340,7 @@ mod tests {
         for repacked in [
             None,
             Some(RepackedEnd {
-                end_position: 10,
+                end_position: 12288,
                 record_bytes: 11,
             }),
         ] {
@@ -333,6 +352,47 @@ mod tests {
                 block[bit / 8] ^= 1 << (bit % 8);
                 assert_eq!(SegmentHeader::decode(&block), Ok(header), "bit {bit}");
             }
+        }
+    }
+
+    #[test]
+    fn numbers_that_nobody_wrote_are_damage_under_any_checksum() {
+        let seed = Seed::of(1);
+        let far = RecordHeader {
+            offset: u64::MAX,
+            ..HEADER
+        };
+        assert_eq!(RecordHeader::decode(&far.encode(seed), seed), None);
+        let good = SegmentHeader {
+            log_id: 1,
+            sequence: 2,
+            generation: 3,
+            first: 4,
+            created_ms: 5,
+            segment_bytes: 6,
+            before_end: 8192,
+            before_torn: 4096,
+            before_record_bytes: 9,
+            repacked: None,
+        };
+        assert_eq!(SegmentHeader::decode(&good.encode()), Ok(good));
+        let wrong: [fn(&mut SegmentHeader); 5] = [
+            |header| header.sequence = u64::MAX,
+            |header| header.first = u64::MAX,
+            |header| header.before_end = 8200,
+            |header| header.before_torn = 12288,
+            |header| {
+                header.repacked = Some(RepackedEnd {
+                    end_position: 100,
+                    record_bytes: 10,
+                });
+            },
+        ];
+        for distort in wrong {
+            let mut header = good;
+            distort(&mut header);
+            let read = SegmentHeader::decode(&header.encode());
+            assert_eq!(read, Err(BadSegmentHeader::Damaged), "{header:?}");
         }
     }
 

@@ -37,7 +37,9 @@ pub(crate) fn spare_name(number: u64) -> String {
 }
 
 pub(crate) fn spare_number(name: &str) -> Option<u64> {
-    name.strip_prefix(SPARE_PREFIX)?.parse().ok()
+    let number = name.strip_prefix(SPARE_PREFIX)?.parse().ok()?;
+    // Another spelling is somebody else's file, and behind the last number none follows.
+    (spare_name(number) == name && number != u64::MAX).then_some(number)
 }
 
 /// Where a record lies.
@@ -397,6 +399,14 @@ mod tests {
         assert_eq!(spare_number(&spare_name(17)), Some(17));
         for other in ["lock", "17.seg", "view.redb", "x.seg"] {
             assert_eq!(segment_sequence(other), None, "{other}");
+        }
+        for other in [
+            "spare-",
+            "spare-07",
+            "spare-+7",
+            "spare-18446744073709551615",
+        ] {
+            assert_eq!(spare_number(other), None, "{other}");
         }
     }
 }

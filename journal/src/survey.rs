@@ -46,14 +46,22 @@ struct Headed {
 }
 
 impl Headed {
-    /// All of it, with nothing known about where it ends.
+    /// `position`, or the end of the block where the file ends: behind it nothing can be read.
+    fn within(&self, position: u64) -> u64 {
+        position.min(self.bytes + BLOCK_BYTES as u64)
+    }
+
+    /// All of it, with nothing known about where it ends but what a repacked one says of itself.
     fn extent(&self) -> Extent {
         Extent {
             segment: self.header.sequence,
             seed: Seed::of(self.header.generation),
             position: DATA_START,
             offset: self.header.first,
-            end_position: self.bytes,
+            end_position: match self.header.repacked {
+                Some(end) => self.within(end.end_position),
+                None => self.bytes,
+            },
             end_offset: None,
             torn_from: u64::MAX,
             voids: Vec::new(),
@@ -213,14 +221,14 @@ impl Survey {
             self.lose_segments(headed.header.sequence + 1, end..next.first);
         } else if let Some(end) = headed.header.repacked {
             // The next one's header speaks of the layout it had before. All in it is whole.
-            extent.end_position = end.end_position;
+            extent.end_position = headed.within(end.end_position);
             record_bytes = Some(end.record_bytes);
         } else {
-            extent.end_position = next.before_end;
+            extent.end_position = headed.within(next.before_end);
             record_bytes = Some(next.before_record_bytes).filter(|&bytes| bytes != 0);
             if next.before_torn != 0 {
                 extent.torn_from = next.before_torn;
-                extent.position = next.before_torn;
+                extent.position = next.before_torn.min(extent.end_position);
                 extent.end_offset = Some(next.first);
                 extent.voids = self.torn_groups(disk, headed, extent.clone())?;
             }
@@ -269,13 +277,16 @@ impl Survey {
             file.sync()?;
             file.forget_cached()?;
         }
-        let walked = Walked::through(file.as_ref(), headed)?;
+        let mut walked = Walked::through(file.as_ref(), headed)?;
+        if headed.header.repacked.is_some() {
+            walked.seal();
+        }
         self.recovered.bytes_scanned += walked.bytes_read;
         self.recovered.end = Offset(walked.end);
         self.recovered.clean = walked.closed;
         self.recovered.damage.extend(walked.damage);
         let (mut torn_from, mut voids) = (u64::MAX, Vec::new());
-        if !walked.closed {
+        if !walked.closed && headed.header.repacked.is_none() {
             torn_from = walked.last_frame;
             voids = walked.last_frame_groups.finish();
             let void: u64 = voids.iter().map(|void| void.end - void.start).sum();
@@ -366,6 +377,13 @@ impl Walked {
         walked.end_position = scan.position().next_multiple_of(BLOCK_BYTES as u64);
         walked.bytes_read = scan.bytes_read();
         Ok(walked)
+    }
+
+    /// It was repacked, and is the last only where those behind it are missing. All in it was whole, and
+    /// it says for ever where it ends: nothing is torn, and nothing may follow in it.
+    fn seal(&mut self) {
+        self.closed = false;
+        self.damage.append(&mut self.last_frame_damage);
     }
 }
 
