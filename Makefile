@@ -1,5 +1,5 @@
 # One command for each thing a person wants; the steps are in scripts/.
-.PHONY: help run test bench fmt setup mutants
+.PHONY: help run test bench fuzz fmt setup mutants
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -15,6 +15,9 @@ mutants: ## break each promise on purpose and see that a test notices (ARGS=NAME
 
 bench: ## print the benchmark table (ARGS=quick for a short one)
 	@scripts/bench.sh $(or $(ARGS),all)
+
+fuzz: ## fuzz what comes in from outside (TARGET=headers SECONDS=600; all, 60 s each)
+	@scripts/fuzz.sh $(or $(TARGET),all) $(or $(SECONDS),60)
 
 fmt: ## format the code
 	@cargo fmt --all

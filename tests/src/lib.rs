@@ -11,6 +11,7 @@
 pub mod beside;
 pub mod chance;
 pub mod clock;
+pub mod fuzz;
 pub mod http;
 pub mod ledger;
 pub mod logbook;

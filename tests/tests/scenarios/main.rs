@@ -14,6 +14,7 @@ mod dedup;
 mod delete;
 mod dlq;
 mod fairness;
+mod fuzz;
 mod kept;
 mod lanes;
 mod nack;
