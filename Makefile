@@ -1,5 +1,5 @@
 # One command for each thing a person wants; the steps are in scripts/.
-.PHONY: help run test bench fuzz fmt setup mutants
+.PHONY: help run test proof mutants fuzz bench fmt setup
 
 help: ## print this
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
@@ -10,14 +10,17 @@ run: ## build and start a broker with a function behind it (ARGS="--data DIR" go
 test: ## set up, then run all checks: what CI runs
 	@scripts/test.sh
 
+proof: ## prove in full that what was acknowledged survives, and print a table (about an hour)
+	@scripts/proof.sh
+
 mutants: ## break each promise on purpose and see that a test notices (ARGS=NAME for one)
 	@scripts/mutants.sh $(ARGS)
 
-bench: ## print the benchmark table (ARGS=quick for a short one)
-	@scripts/bench.sh $(or $(ARGS),all)
-
 fuzz: ## fuzz what comes in from outside (TARGET=headers SECONDS=600; all, 60 s each)
 	@scripts/fuzz.sh $(or $(TARGET),all) $(or $(SECONDS),60)
+
+bench: ## print the benchmark table (ARGS=quick for a short one)
+	@scripts/bench.sh $(or $(ARGS),all)
 
 fmt: ## format the code
 	@cargo fmt --all
