@@ -51,8 +51,6 @@ pub(crate) struct Came {
     pub(crate) acknowledged: Vec<Acknowledged>,
     /// What each 503 said.
     pub(crate) refused: Vec<String>,
-    /// How many publishers got one.
-    pub(crate) publishers_refused: usize,
 }
 
 /// What is published.
@@ -123,7 +121,6 @@ impl Load {
             let one = publisher.join().expect("no publisher panicked");
             all.tried += one.tried;
             all.acknowledged.extend(one.acknowledged);
-            all.publishers_refused += usize::from(!one.refused.is_empty());
             all.refused.extend(one.refused);
         }
         all
