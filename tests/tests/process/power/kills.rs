@@ -8,7 +8,7 @@ use tests::http::{Function, Received};
 use tests::node::Weft;
 use tests::{Seed, proof};
 
-use super::load::{Acknowledged, Load, PLACED, Plan, is_noted, number, small, ty};
+use super::load::{Acknowledged, Came, Load, PLACED, Plan, number, small, ty};
 use crate::{Folders, trigger};
 
 const ROW: &str = "kill -9";
@@ -131,7 +131,7 @@ fn kills_under_load_lose_nothing_that_was_acknowledged() {
                 continue;
             }
             again += 1;
-            if !is_again(before, next, &kills) {
+            if !is_again(&came, before, next, &kills) {
                 wrong.push(format!("{path} {id}: {}", apart(before, next, &kills)));
             }
         }
@@ -191,13 +191,13 @@ struct Kill<'a> {
 
 /// Whether a kill lies between the two, and the first was in the air then, or answered so shortly before that
 /// it need not be known: that attempt, or the last few, may be made again.
-fn is_again(before: &Received, next: &Received, kills: &[Kill<'_>]) -> bool {
+fn is_again(came: &Came, before: &Received, next: &Received, kills: &[Kill<'_>]) -> bool {
     let unnoted = |kill: &Kill<'_>| {
         before.began <= kill.ended
             && kill.began <= next.began
             && before
                 .ended
-                .is_none_or(|answered| !is_noted(answered, kill.latest))
+                .is_none_or(|answered| !came.is_noted(answered, kill.latest))
     };
     next.attempt() <= before.attempt() && kills.iter().any(unnoted)
 }

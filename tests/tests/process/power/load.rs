@@ -30,20 +30,6 @@ pub(crate) struct Acknowledged {
     pub(crate) at: usize,
 }
 
-/// What was answered is handed to the log within 50 ms, and lies before what is published then; the rest is
-/// for a busy machine.
-const NOTED_WITHIN: Duration = Duration::from_millis(50 + 200);
-
-/// Whether a delivery that was answered then must be known to be, where these events were acknowledged: the
-/// latest of them was published so long after the answer that the answer lies before it.
-pub(crate) fn is_noted<'a>(
-    answered: Instant,
-    acknowledged: impl IntoIterator<Item = &'a Acknowledged>,
-) -> bool {
-    let latest = acknowledged.into_iter().map(|event| event.sent).max();
-    latest.is_some_and(|latest| answered + NOTED_WITHIN < latest)
-}
-
 /// What came of the load.
 #[derive(Default)]
 pub(crate) struct Came {
@@ -51,6 +37,30 @@ pub(crate) struct Came {
     pub(crate) acknowledged: Vec<Acknowledged>,
     /// What each 503 said.
     pub(crate) refused: Vec<String>,
+    /// How late a thread came at the most: the machine may have other things to do.
+    late: Duration,
+}
+
+/// What was answered is handed to the log within 50 ms, and lies before what is published then; the rest is
+/// for this machine.
+const NOTED_WITHIN: Duration = Duration::from_millis(50 + 200);
+
+/// Between a function's answer and its record: the node's worker, the log's thread; and so much that the
+/// publisher of a later event may have been quicker by.
+const HAND_OVERS: u32 = 4;
+
+impl Came {
+    /// Whether a delivery that was answered then must be known to be, where these events were acknowledged:
+    /// the latest of them was published so long after the answer that the answer lies before it.
+    pub(crate) fn is_noted<'a>(
+        &self,
+        answered: Instant,
+        acknowledged: impl IntoIterator<Item = &'a Acknowledged>,
+    ) -> bool {
+        let latest = acknowledged.into_iter().map(|event| event.sent).max();
+        let within = NOTED_WITHIN + HAND_OVERS * self.late;
+        latest.is_some_and(|latest| answered + within < latest)
+    }
 }
 
 /// What is published.
@@ -69,6 +79,7 @@ pub(crate) struct Plan {
 pub(crate) struct Load {
     shared: Arc<Shared>,
     publishers: Vec<JoinHandle<Came>>,
+    metronome: JoinHandle<Duration>,
 }
 
 struct Shared {
@@ -95,7 +106,15 @@ impl Load {
                 std::thread::spawn(move || publish(publisher, &shared))
             })
             .collect();
-        Load { shared, publishers }
+        let metronome = {
+            let shared = Arc::clone(&shared);
+            std::thread::spawn(move || worst_lateness(&shared.ends))
+        };
+        Load {
+            shared,
+            publishers,
+            metronome,
+        }
     }
 
     /// From now on there.
@@ -123,8 +142,21 @@ impl Load {
             all.acknowledged.extend(one.acknowledged);
             all.refused.extend(one.refused);
         }
+        all.late = self.metronome.join().expect("it doesn't panic");
         all
     }
+}
+
+/// How much longer than asked for a short sleep took at the most.
+fn worst_lateness(ends: &AtomicBool) -> Duration {
+    const BEAT: Duration = Duration::from_millis(5);
+    let mut worst = Duration::ZERO;
+    while !ends.load(Ordering::Relaxed) {
+        let began = Instant::now();
+        std::thread::sleep(BEAT);
+        worst = worst.max(began.elapsed().saturating_sub(BEAT));
+    }
+    worst
 }
 
 fn publish(publisher: usize, shared: &Shared) -> Came {

@@ -15,7 +15,6 @@ use tests::{Seed, proof};
 use super::blocks::{Blocks, SECTOR_BYTES};
 use super::disk::{Disk, Done};
 use super::drive::Drive;
-use super::load::is_noted;
 use super::recorded::{OWED, Recorded, SETTLED, data, start, yaml};
 use super::skipped;
 
@@ -229,7 +228,11 @@ pub(crate) fn replay(loss: &Loss, recorded: &Recorded) -> Vec<String> {
     }
     for id in settled {
         let answered = recorded.answered.get(id);
-        if answered.is_some_and(|&answered| is_noted(answered, acknowledged.iter().copied())) {
+        if answered.is_some_and(|&answered| {
+            recorded
+                .came
+                .is_noted(answered, acknowledged.iter().copied())
+        }) {
             wrong.push(format!(
                 "{what}: {id} was delivered again, and not just now"
             ));
