@@ -74,10 +74,11 @@ impl Drive {
     /// What this machine can't do.
     pub(crate) fn attach(disk: &Arc<Disk>) -> Result<Drive, String> {
         let put_up = || {
-            let folder = tempfile::tempdir()?.keep();
-            let (file, at) = (folder.join("disk"), folder.join("files"));
+            let folder = tempfile::tempdir()?;
+            let (file, at) = (folder.path().join("disk"), folder.path().join("files"));
             std::fs::create_dir(&at)?;
             fuse::mount(Arc::clone(disk), &file)?;
+            let folder = folder.keep();
             Ok((TakenDown::at_the_end(&folder)?, file, at))
         };
         let (mut taken_down, file, at) = put_up()
