@@ -4,7 +4,7 @@
 
 use std::io::{self, BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -229,7 +229,26 @@ impl Function {
     pub fn start_with(
         answer: impl Fn(&Message) -> (u16, String) + Send + Sync + 'static,
     ) -> Function {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
+        Function::listen("127.0.0.1:0", answer)
+    }
+
+    /// As [`Function::start`], at an address that no other function gets when this one is gone: a node that
+    /// remembers it finds nobody there.
+    ///
+    /// # Panics
+    ///
+    /// If there is no free port.
+    pub fn start_apart(answer: impl Fn(&Message) -> u16 + Send + Sync + 'static) -> Function {
+        static NEXT: AtomicU8 = AtomicU8::new(1);
+        let at = format!("127.0.1.{}:0", NEXT.fetch_add(1, Ordering::Relaxed));
+        Function::listen(&at, move |request| (answer(request), String::new()))
+    }
+
+    fn listen(
+        at: &str,
+        answer: impl Fn(&Message) -> (u16, String) + Send + Sync + 'static,
+    ) -> Function {
+        let listener = TcpListener::bind(at).expect("there is a free port");
         let address = listener.local_addr().expect("a listener has an address");
         let received = Arc::new(Mutex::new(Vec::new()));
         let ends = Arc::new(AtomicBool::new(false));

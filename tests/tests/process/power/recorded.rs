@@ -98,7 +98,8 @@ impl Recording {
         events_max: usize,
         pause: Duration,
     ) -> Result<Recording, String> {
-        let function = Function::start(|request| match request.target() {
+        // The nodes that are started on what this one leaves ask there first.
+        let function = Function::start_apart(|request| match request.target() {
             OWED => 503,
             _ => 200,
         });
