@@ -2,9 +2,8 @@
 # Fuzzes what outsiders hand us: scripts/fuzz.sh [TARGET|all] [SECONDS for each].
 #
 # With libFuzzer, through cargo-fuzz, on the toolchain that is pinned: our code has no `unsafe`, so no
-# sanitizer is needed, and without one neither is a nightly. SANITIZER=address looks for faults of the
-# crates we use that have some; it asks for a nightly toolchain. Where cargo-fuzz can't be had, the
-# targets are run on mutations of their seeds without coverage, which is said.
+# sanitizer is needed, and without one neither is a nightly. Where cargo-fuzz can't be had, the targets
+# are run on mutations of their seeds without coverage, which is said.
 #
 # What is learnt stays in .cache/fuzz/TARGET, what breaks a target in .cache/fuzz/finds.
 set -euo pipefail
@@ -13,7 +12,6 @@ source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 asked="${1:-all}"
 seconds="${2:-60}"
-sanitizer="${SANITIZER:-none}"
 folder=tests/fuzz
 
 say() { printf 'fuzz: %s\n' "$*"; }
@@ -41,17 +39,10 @@ if ! command -v cargo-fuzz >/dev/null; then
     without_coverage "cargo-fuzz is not here"
     exit
 fi
-if [ "$sanitizer" != none ]; then
-    export RUSTUP_TOOLCHAIN="${NIGHTLY:-nightly}"
-    rustc --version >/dev/null || {
-        say "sanitizer $sanitizer needs the toolchain $RUSTUP_TOOLCHAIN"
-        exit 1
-    }
-fi
 
 # The versions that ship, and libFuzzer beside them.
 cp Cargo.lock "$folder/Cargo.lock"
-build=(--fuzz-dir "$folder" --sanitizer "$sanitizer" --no-cfg-fuzzing --target-dir "$TARGET_DIR/fuzz-$sanitizer")
+build=(--fuzz-dir "$folder" --sanitizer none --no-cfg-fuzzing --target-dir "$TARGET_DIR/fuzz")
 if ! cargo fuzz build "${build[@]}" "${targets[0]}"; then
     without_coverage "libFuzzer can't be built"
     exit
