@@ -113,14 +113,14 @@ impl Log {
         }
     }
 
-    /// Notes records, each a group of its own; waits while the journal has no room for them.
+    /// Notes groups, or records, each a group of its own; waits while the journal has no room for them.
     ///
     /// # Errors
     ///
     /// [`Stopped`] when the journal has.
-    pub async fn note(&self, records: impl IntoIterator<Item = Record>) -> Result<(), Stopped> {
-        for record in records {
-            let mut group = Group::one(record);
+    pub async fn note(&self, groups: impl IntoIterator<Item: Into<Group>>) -> Result<(), Stopped> {
+        for group in groups {
+            let mut group = group.into();
             loop {
                 match self.journal.note(group) {
                     Ok(()) => break,

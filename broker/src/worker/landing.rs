@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use event::Event;
-use journal::{AppendError, Offset, WallTime};
+use journal::{AppendError, Group, Offset, WallTime};
 use tokio::time::Instant;
 use triggers::{Replies, Terms};
 
@@ -415,9 +415,6 @@ impl AtWork {
         let now = self.log.clock().wall();
         let attempts = delivery.history.as_deref().cloned().unwrap_or_default();
         let slot = self.slots.get(&facts.number).copied();
-        if let Some(slot) = slot {
-            self.key_died(slot, delivery.offset);
-        }
         if facts.is_forward() {
             let last = attempts.last();
             self.settled.push(Settlement {
@@ -445,7 +442,9 @@ impl AtWork {
                 attempts,
                 reply: reply.map(|reply| reply.stored().clone()),
             };
-            self.note(dead.record());
+            let held = slot.and_then(|slot| self.key_died(slot, delivery.offset));
+            let records = held.into_iter().chain([dead.record()]);
+            self.note(Group::new(records.collect()));
         }
         if let Some(slot) = slot {
             if let Some(lane) = &mut self.lanes[slot as usize] {

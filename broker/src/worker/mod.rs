@@ -26,7 +26,7 @@ use std::sync::Arc;
 use futures_util::FutureExt;
 use futures_util::future::LocalBoxFuture;
 use futures_util::stream::{FuturesUnordered, StreamExt};
-use journal::{Offset, Record, WallTime};
+use journal::{Group, Offset, WallTime};
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
@@ -115,7 +115,7 @@ pub(crate) struct AtWork {
     /// Of these, bytes of replies that are being stored.
     bytes_storing: usize,
     settled: Settled,
-    notes: Vec<Record>,
+    notes: Vec<Group>,
     notes_bytes: usize,
     /// Answers that wait until what was written down before them is noted.
     once_noted: Vec<Box<dyn FnOnce()>>,
@@ -418,15 +418,16 @@ impl AtWork {
         }
     }
 
-    fn note(&mut self, record: Record) {
-        self.notes_bytes += record.body.len();
-        self.notes.push(record);
+    fn note(&mut self, group: impl Into<Group>) {
+        let group = group.into();
+        self.notes_bytes += group.bytes();
+        self.notes.push(group);
     }
 
     /// Notes what ended and what was parked, in order; waits while the log has no room.
     async fn write_down(&mut self) -> Result<(), Fault> {
         if let Some(settled) = self.settled.take() {
-            self.notes.push(settled);
+            self.notes.push(settled.into());
         }
         if !self.notes.is_empty() {
             self.notes_bytes = 0;

@@ -2,7 +2,7 @@
 //! fail and end. A lane without `ordering` has none and comes past here for nothing.
 
 use event::EventRef;
-use journal::{Offset, mutant};
+use journal::{Offset, Record, mutant};
 use triggers::{BlockedKey, Ordering};
 
 use super::AtWork;
@@ -57,24 +57,26 @@ impl AtWork {
         }
     }
 
-    /// A delivery is about to be noted as dead: where the terms say so, its key is blocked, and
-    /// that is noted first, so that nothing of the key passes after a crash between the two.
-    pub(super) fn key_died(&mut self, slot: u32, offset: Offset) {
+    /// A delivery is about to be noted as dead: where the terms say so, its key is blocked. The
+    /// record that says so must be in one group with the dead letter's: a crash may leave either of
+    /// two groups of a frame, and nothing of the key may pass the letter.
+    #[must_use]
+    pub(super) fn key_died(&mut self, slot: u32, offset: Offset) -> Option<Record> {
         let keys = self.lanes[slot as usize].as_ref();
         let keys = keys.and_then(|lane| lane.keys.as_deref());
-        let Some(keys) = keys.filter(|keys| keys.block_on_death()) else {
-            return;
-        };
+        let keys = keys.filter(|keys| keys.block_on_death())?;
         // One that dies without having been taken to be sent: nobody has read its key.
         let read = (!keys.knows(offset))
             .then(|| read_event(&mut self.reader, offset).ok())
             .flatten()
             .and_then(|envelope| key_of(&envelope.event.as_ref(), keys.by()));
         let key = self.with_keys(slot, |keys| keys.block(offset, read));
-        let by = Some(offset);
-        if let (Some(key), Some(number)) = (key.flatten(), self.number_of(slot)) {
-            self.note(Held { number, key, by }.record());
-        }
+        let held = Held {
+            number: self.number_of(slot)?,
+            key: key.flatten()?,
+            by: Some(offset),
+        };
+        Some(held.record())
     }
 
     /// The event that blocks a key was delivered after all, or its letter is no more.

@@ -10,7 +10,7 @@ use broker::redrive::{Asked, What, Which};
 use event::Event;
 use expect_test::expect;
 use journal::Offset;
-use journal::model_disk::CrashRule;
+use journal::model_disk::{CrashRule, SECTOR_BYTES};
 use tests::world::Builder;
 use tests::{Seed, Terms, World, after, always, everything, refuses_connection, terms, times};
 use triggers::TriggerName;
@@ -226,6 +226,50 @@ async fn an_event_without_the_key_is_not_ordered() {
     "#]]);
     let last = world.calls().pop().expect("it was called");
     assert_eq!(last.key.1, "o-0");
+}
+
+/// Wherever the power fails while a delivery dies, and whatever sectors of what was being written it leaves:
+/// nothing of its key is delivered past it.
+#[tokio::test(start_paused = true)]
+async fn no_moment_lets_a_key_pass_its_dead_letter() {
+    let starts = || {
+        let world = with_policies(World::new());
+        world.trigger("ordered-dead", everything(), blocking().retry(0))
+    };
+    // For one of these lengths the record that blocks the key ends where a sector does, so that a disk
+    // may lose it alone.
+    for length in (SECTOR_BYTES - 56..SECTOR_BYTES - 24).step_by(8) {
+        let ids = [0, 1].map(|n| format!("{}-{n}", "k".repeat(length)));
+        let key = "k".repeat(length);
+        let dies = always(400).body(vec![b'x'; 700]).after(200 * MS);
+        let world = starts()
+            .sink("ordered-dead", 200)
+            .sink_for("ordered-dead", &ids[0], dies)
+            .start()
+            .await;
+        world.disk().keep_history();
+        world.publish(of_key(&key, 0)).await;
+        world.until_settled().await;
+        // The last frame is about to be synced.
+        let change = world.disk().changes() - 1;
+        for rule in [CrashRule::Torn, CrashRule::Reordered, CrashRule::Subset] {
+            for seed in 0..30 {
+                let mut ledger = world.ledger.borrow().clone();
+                ledger.as_of_change(change);
+                let again = starts()
+                    .disk(world.disk().crash_before(change, rule, seed))
+                    .ledger(ledger)
+                    .sinks(world.sinks.clone())
+                    .start()
+                    .await;
+                let before = again.calls_of("ordered-dead", &ids[1]).len();
+                again.publish(of_key(&key, 1)).await;
+                again.until_settled().await;
+                let passed = again.calls_of("ordered-dead", &ids[1]).len() - before;
+                assert_eq!(passed, 0, "key of {length} bytes, {rule:?}, {seed}");
+            }
+        }
+    }
 }
 
 /// `blockedKey: deadLetter`: what comes of the key after its dead letter ends there too, over
