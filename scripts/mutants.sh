@@ -17,7 +17,9 @@ TEST_SECONDS_MAX=120
 root="$PWD"
 log="$(mktemp)"
 trap 'rm -f "$log"' EXIT
-unset WEFT_MUTANT SEED
+# What a test that is run here finds is no row of a proof's table.
+report="${WEFT_PROOF_REPORT:-}"
+unset WEFT_MUTANT SEED WEFT_PROOF WEFT_PROOF_REPORT
 
 die() {
     printf 'mutants: %s\n' "$*" >&2
@@ -98,7 +100,7 @@ fi
 
 killed=0
 survivors=()
-printf '\n%-34s %4s  %s\n' mutant s 'killed by'
+printf '\n%-41s %4s  %s\n' mutant s 'killed by'
 for line in "${mutants[@]}"; do
     IFS='|' read -r name what tests <<<"$line"
     began=$SECONDS
@@ -112,14 +114,14 @@ for line in "${mutants[@]}"; do
     took=$((SECONDS - began))
     if [ -n "$by" ]; then
         killed=$((killed + 1))
-        printf '%-34s %4d  %s\n%41s%s\n%41s%s\n' "$name" "$took" "$by" '' "$what" '' "$(said)"
+        printf '%-41s %4d  %s\n%48s%s\n%48s%s\n' "$name" "$took" "$by" '' "$what" '' "$(said)"
     else
         survivors+=("$name")
-        printf '%-34s %4d  SURVIVED\n%41s%s\n' "$name" "$took" '' "$what"
+        printf '%-41s %4d  SURVIVED\n%48s%s\n' "$name" "$took" '' "$what"
     fi
 done
 
 row="${#mutants[@]} mutants, $killed killed, ${#survivors[@]} survived"
 printf '\nmutants: %s\n' "$row"
-[ -z "${WEFT_PROOF_REPORT:-}" ] || printf 'mutants\t%s\n' "$row" >>"$WEFT_PROOF_REPORT"
+[ -z "$report" ] || printf 'mutants\t%s\n' "$row" >>"$report"
 [ "${#survivors[@]}" = 0 ] && [ "$killed" -gt 0 ]

@@ -199,7 +199,11 @@ impl Engine {
             reached,
         );
         let pausing = Pausing::new(log.clone(), folded.pauses.clone(), &folded.registry);
-        let replays = Arc::new(Replays::new(folded.replays.clone()));
+        let replays_then = match mutant::is("forget-replays-on-restart") {
+            true => Default::default(),
+            false => folded.replays.clone(),
+        };
+        let replays = Arc::new(Replays::new(replays_then));
         let (paused, going) = (pausing.opening(), Arc::clone(&replays));
         registrar.open_segments(move || {
             let mut records = paused();

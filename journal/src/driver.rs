@@ -242,7 +242,9 @@ impl Driver {
         block.extend(&header.encode());
         let put = || {
             spare.file.write_at(0, block.as_ref())?;
-            spare.file.sync()?;
+            if !mutant::is("name-before-header-is-synced") {
+                spare.file.sync()?;
+            }
             self.core.disk.rename(&spare.name, &name)?;
             if mutant::is("skip-directory-sync") {
                 return Ok(());

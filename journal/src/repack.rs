@@ -21,6 +21,7 @@ use crate::layout::{
     SegmentHeader, blocks, padded,
 };
 use crate::lock::lock;
+use crate::mutant;
 use crate::scan::{Found, Placed, Scan};
 use crate::segment::{Mark, Segment, segment_name};
 
@@ -180,8 +181,10 @@ fn copy(
     let mut block = AlignedBytes::with_capacity(BLOCK_BYTES);
     block.extend(&header.encode());
     file.write_at(0, block.as_ref())?;
-    file.sync()?;
-    file.forget_cached()?;
+    if !mutant::is("swap-in-unsynced-copy") {
+        file.sync()?;
+        file.forget_cached()?;
+    }
     let new = old.repacked_as(end);
     if measure(file.as_ref(), &new)? != Some(record_bytes) {
         return Err(io::Error::other("the copy doesn't read back as written"));

@@ -13,6 +13,7 @@ use crate::committer::Room;
 use crate::disk::{Disk, File};
 use crate::driver::Fault;
 use crate::lock::lock;
+use crate::mutant;
 use crate::options::Options;
 use crate::segment::{Segment, segment_name, spare_name};
 use crate::side::side_name;
@@ -244,7 +245,9 @@ impl Stock {
         } else {
             self.disk.remove(name)?;
         }
-        self.disk.sync()?;
+        if !mutant::is("recycle-without-directory-sync") {
+            self.disk.sync()?;
+        }
         if keep {
             lock(&self.state).spares.push(spare);
         }

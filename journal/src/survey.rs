@@ -274,8 +274,12 @@ impl Survey {
             // What is read must be what the disk holds. A killed process leaves bytes that are only
             // in memory: they are written out. A failed sync leaves bytes that memory shows and the
             // disk hasn't got: they are forgotten.
-            file.sync()?;
-            file.forget_cached()?;
+            if !mutant::is("open-without-sync") {
+                file.sync()?;
+            }
+            if !mutant::is("believe-memory") {
+                file.forget_cached()?;
+            }
         }
         let mut walked = Walked::through(file.as_ref(), headed)?;
         if headed.header.repacked.is_some() {

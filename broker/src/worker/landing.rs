@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use event::Event;
-use journal::{AppendError, Group, Offset, WallTime};
+use journal::{AppendError, Group, Offset, WallTime, mutant};
 use tokio::time::Instant;
 use triggers::{Replies, Terms};
 
@@ -443,8 +443,13 @@ impl AtWork {
                 reply: reply.map(|reply| reply.stored().clone()),
             };
             let held = slot.and_then(|slot| self.key_died(slot, delivery.offset));
-            let records = held.into_iter().chain([dead.record()]);
-            self.note(Group::new(records.collect()));
+            if mutant::is("dead-letter-apart-from-its-key") {
+                held.into_iter().for_each(|held| self.note(held));
+                self.note(dead.record());
+            } else {
+                let records = held.into_iter().chain([dead.record()]);
+                self.note(Group::new(records.collect()));
+            }
         }
         if let Some(slot) = slot {
             if let Some(lane) = &mut self.lanes[slot as usize] {

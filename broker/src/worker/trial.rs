@@ -1,6 +1,8 @@
 //! A careful node's worker: asks before it sends, writes intents down, and makes what landed durable
 //! at once ([`crate::careful`]).
 
+use journal::mutant;
+
 use super::AtWork;
 use super::flight::Landing;
 use crate::Fault;
@@ -118,6 +120,9 @@ impl AtWork {
             // Noted and not appended: what ends deliveries has room in a full log too.
             let durable = async {
                 log.note([intent.record()]).await?;
+                if mutant::is("try-suspect-before-its-intent-is-durable") {
+                    return Ok(());
+                }
                 log.flush().await
             };
             let durable = durable.await.is_ok();

@@ -162,3 +162,27 @@ fn what_a_crash_left_readable_stays_or_goes_for_good() {
         assert_eq!(first.groups.len() + 1, second.groups.len(), "seed {seed}");
     }
 }
+
+/// A killed process leaves bytes that only memory has. Who opens the log acts on what is read, so by then
+/// it must be on disk.
+#[test]
+fn what_a_killed_process_left_in_memory_is_on_disk_once_it_was_read() {
+    let disk = ModelDisk::new();
+    run(&disk, small(), async |journal| {
+        journal.append(group(0, &[5])).await.unwrap();
+        // The frame is written, and the process ends in its sync.
+        disk.fail(
+            journal::model_disk::Operation::Sync,
+            0,
+            journal::model_disk::Lasting::Once,
+            std::io::ErrorKind::Interrupted,
+        );
+        drop(journal.append(group(1, &[700, 700])));
+        let mut durable = journal.durable();
+        while durable.changed().await.is_ok() {}
+    });
+    let first = run(&disk, small(), async |journal| contents(&journal).unwrap()).result;
+    assert!(first.groups.contains_key(&1), "memory has it");
+    let second = read_all(&disk.crash(CrashRule::Nothing, 0), small()).unwrap();
+    assert_eq!(first.groups, second.groups);
+}

@@ -137,3 +137,48 @@ async fn a_replay_whose_range_goes_says_so_and_ends() {
     assert_eq!(world.report().await.books.matched, 8000 + progress.done);
     world.settle().await;
 }
+
+/// A segment goes while a replay is under way: what was owed a moment ago, and isn't on disk yet, is owed
+/// with a copy of its event.
+#[tokio::test(start_paused = true)]
+async fn a_segment_that_goes_while_it_is_replayed_takes_nothing_along() {
+    const MS: Duration = Duration::from_millis(1);
+    const ORDERS: u64 = 60;
+    const RATE: u32 = 20;
+    for step in 0..24 {
+        let mut world = world().await;
+        for n in 0..ORDERS {
+            let order = event(&format!("o-{n}"), "order.placed");
+            world.publish(order).await;
+        }
+        for n in 0..10 {
+            let noise = event::Event::build(&format!("n-{n}"), "/noise", "noise");
+            let noise = noise.data(vec![b'x'; 8 << 10]).finish();
+            world.publish(noise.expect("the event is valid")).await;
+        }
+        world.until_settled().await;
+        let target = Target::Trigger(billing());
+        world.run(world.engine().pause(&target)).await.unwrap();
+        // In about a second its first segment is as old as it may become.
+        let soon = HOUR - world.time() - Duration::from_secs(1);
+        world.advance(soon + step * 25 * MS).await;
+        let asked = Asked {
+            rate: NonZeroU32::new(RATE),
+            ..all()
+        };
+        let job = world.run(world.engine().replay(asked)).await.unwrap();
+        world
+            .until("replayed", |_| job.progress().state == State::Done)
+            .await;
+        let done = job.progress().done;
+        assert!((1..ORDERS).contains(&done), "{done} before it went");
+        world.crash(CrashRule::Nothing, 3).await;
+        let from = ResumeFrom::Backlog;
+        let resumed = world.run(world.engine().resume(&target, from, false)).await;
+        resumed.unwrap();
+        world.until_settled().await;
+        let books = world.report().await.books;
+        let ended = (books.delivered, books.dead());
+        assert_eq!(ended, (ORDERS + done, 0), "step {step}");
+    }
+}
