@@ -8,6 +8,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use bytes::Bytes;
 
@@ -51,6 +52,11 @@ pub trait Disk: Send + Sync + 'static {
     fn free_bytes(&self) -> io::Result<u64>;
     /// What is known about it.
     fn facts(&self) -> DiskFacts;
+    /// How long what was done since this was last asked would have taken, of a disk that takes no
+    /// time: a driver that is a task waits so long. Other disks took their time already.
+    fn delay(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 /// A file that is read and written in whole blocks of 4096 bytes.

@@ -77,6 +77,8 @@ pub struct Driver {
 /// What came of one step.
 enum Step {
     Worked,
+    /// A frame is on disk, written and synced in so long. Nobody has been told.
+    Wrote(Duration),
     Rest(Option<Duration>),
 }
 
@@ -118,6 +120,7 @@ impl Driver {
             let now = self.core.shared.clock().monotonic();
             match self.step(now) {
                 Ok(Some(Step::Worked)) => {}
+                Ok(Some(Step::Wrote(took))) => self.committer.committed(took),
                 Ok(Some(Step::Rest(until))) => self.core.shared.sleep(until),
                 Ok(None) => break Ok(()),
                 Err(fault) => break Err(fault),
@@ -146,8 +149,16 @@ impl Driver {
                 break Err(fault);
             }
             match self.step(now) {
-                // The others get to see this frame, and to add to the next.
-                Ok(Some(Step::Worked)) => yield_now().await,
+                Ok(Some(Step::Worked)) => {
+                    self.wait_for_disk().await;
+                    yield_now().await;
+                }
+                Ok(Some(Step::Wrote(took))) => {
+                    let waited = self.wait_for_disk().await;
+                    self.committer.committed(took + waited);
+                    // The others get to see this frame, and to add to the next.
+                    yield_now().await;
+                }
                 Ok(Some(Step::Rest(until))) => {
                     if self.core.shared.rest(until).await {
                         // A test's clock may stand still while tokio's moves on.
@@ -197,11 +208,20 @@ impl Driver {
                 } else {
                     self.sync(file.as_ref())?;
                     let now = self.core.shared.clock().monotonic();
-                    self.committer.committed(now.saturating_sub(began));
+                    return Ok(Some(Step::Wrote(now.saturating_sub(began))));
                 }
             }
         }
         Ok(Some(Step::Worked))
+    }
+
+    /// Lets the time pass that a disk in memory says it would have taken.
+    async fn wait_for_disk(&self) -> Duration {
+        let delay = self.core.disk.delay();
+        if !delay.is_zero() {
+            tokio::time::sleep(delay).await;
+        }
+        delay
     }
 
     fn write(&self, file: &dyn File, position: u64, frame: &[u8]) -> Result<(), Fault> {

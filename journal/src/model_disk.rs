@@ -1,24 +1,31 @@
 //! A disk in memory that loses power, tears writes, fails and fills up on demand.
 //!
-//! It keeps apart what was written and what would survive: each sector of 512 bytes is durable only
+//! It keeps apart what was written and what would survive: each sector is durable only
 //! once its file was synced, each name only once the folder was. [`ModelDisk::crash`] makes the disk
 //! as it would be found after a loss of power right now. [`ModelDisk::memory`] makes one for
 //! throw-away use that keeps no such books. A handle is shared by cloning.
 
+mod file;
 mod image;
+mod script;
 
 use std::io;
 use std::sync::{Arc, Mutex};
-
-use bytes::Bytes;
+use std::time::Duration;
 
 use crate::disk::{Disk, DiskFacts, Entry, File};
 use crate::lock::lock;
 
+use self::file::ModelFile;
 use self::image::{Contents, Image, Renaming};
+use self::script::Script;
+pub use self::script::{Counters, Lasting, Operation};
 
-/// What a disk writes all or nothing of.
+/// What a disk writes all or nothing of, unless [`ModelDisk::set_sector_bytes`] says otherwise.
 pub const SECTOR_BYTES: usize = 512;
+
+/// What newer disks write all or nothing of.
+pub const LARGE_SECTOR_BYTES: usize = 4096;
 
 /// Which of the sectors and names that weren't synced survive.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,59 +53,28 @@ impl CrashRule {
     ];
 }
 
-/// What can be made to fail.
+/// One operation, as it was asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Operation {
-    /// `File::write_at`
-    Write,
-    /// `File::sync`
-    Sync,
-    /// `File::zero_fill`
-    Fill,
-    /// `File::read_at`
-    Read,
-    /// `Disk::create`
-    Create,
-    /// `Disk::rename`
-    Rename,
-    /// `Disk::sync`
-    SyncFolder,
+pub struct Seen {
+    /// What.
+    pub operation: Operation,
+    /// On which file, by the order in which files were made; none of the folder.
+    pub file: Option<usize>,
+    /// Where in it.
+    pub position: u64,
+    /// How many bytes.
+    pub bytes: u64,
+    /// Whether it failed by script.
+    pub failed: bool,
 }
 
-const OPERATIONS: usize = 7;
+/// Who is told of each operation.
+#[derive(Clone)]
+struct Watcher(Arc<dyn Fn(Seen) + Send + Sync>);
 
-/// How often it fails.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Lasting {
-    /// This one time.
-    Once,
-    /// From this time on.
-    ForEver,
-    /// This one time, and for a sync: what it was to make durable is lost, though it can still be
-    /// read until it is forgotten, and the next sync says yes. So does Linux.
-    OnceWithDataGone,
-}
-
-/// An error to come.
-#[derive(Debug, Clone, Copy)]
-struct Scripted {
-    operation: Operation,
-    /// Counted from 0 over the disk's life.
-    nth: u64,
-    lasting: Lasting,
-    kind: io::ErrorKind,
-}
-
-/// How often each thing was done.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counters {
-    counts: [u64; OPERATIONS],
-}
-
-impl Counters {
-    /// How often `operation` was asked for, failures included.
-    pub fn of(&self, operation: Operation) -> u64 {
-        self.counts[operation as usize]
+impl std::fmt::Debug for Watcher {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("a watcher")
     }
 }
 
@@ -115,8 +91,10 @@ struct Model {
     memory: bool,
     capacity: Option<u64>,
     locked: bool,
-    scripts: Vec<Scripted>,
-    counters: Counters,
+    script: Script,
+    /// What is written all or nothing of, where it isn't [`SECTOR_BYTES`].
+    sector_bytes: Option<usize>,
+    watcher: Option<Watcher>,
     changes: u64,
     history: Option<Vec<Image>>,
 }
@@ -142,34 +120,53 @@ impl ModelDisk {
     /// Makes the `nth` of `operation` from now, counted from 0, fail with `kind`.
     pub fn fail(&self, operation: Operation, nth: u64, lasting: Lasting, kind: io::ErrorKind) {
         let mut model = lock(&self.shared);
-        let nth = nth + model.counters.of(operation);
-        model.scripts.push(Scripted {
-            operation,
-            nth,
-            lasting,
-            kind,
-        });
+        model.script.fail(operation, nth, lasting, kind);
+    }
+
+    /// Has each `operation` take so long: whoever drives the journal as a task waits for it before
+    /// it says that anything is durable.
+    pub fn set_delay(&self, operation: Operation, delay: Duration) {
+        lock(&self.shared).script.delay(operation, delay);
+    }
+
+    /// From now on nothing fails, nothing takes time, and there is room.
+    pub fn heal(&self) {
+        let mut model = lock(&self.shared);
+        model.script.heal();
+        model.capacity = None;
+    }
+
+    /// What is written all or nothing of at a loss of power: [`SECTOR_BYTES`] or
+    /// [`LARGE_SECTOR_BYTES`].
+    ///
+    /// # Panics
+    ///
+    /// If it is neither.
+    pub fn set_sector_bytes(&self, bytes: usize) {
+        assert!([SECTOR_BYTES, LARGE_SECTOR_BYTES].contains(&bytes));
+        lock(&self.shared).sector_bytes = Some(bytes);
+    }
+
+    /// Tells `watcher` of each operation. It must not use the disk.
+    pub fn watch(&self, watcher: impl Fn(Seen) + Send + Sync + 'static) {
+        lock(&self.shared).watcher = Some(Watcher(Arc::new(watcher)));
     }
 
     /// How often each thing was done.
     pub fn counters(&self) -> Counters {
-        lock(&self.shared).counters
+        lock(&self.shared).script.counters
+    }
+
+    /// How many bytes its files take.
+    pub fn allocated(&self) -> u64 {
+        lock(&self.shared).allocated()
     }
 
     /// The disk as it would be found had the power failed now. This one goes on as it is. Equal
-    /// seeds make equal disks.
+    /// seeds make equal disks. Who watched this one watches that one.
     pub fn crash(&self, rule: CrashRule, seed: u64) -> Self {
-        Self::holding(lock(&self.shared).image.crash(rule, seed))
-    }
-
-    fn holding(image: Image) -> Self {
-        let model = Model {
-            image,
-            ..Model::default()
-        };
-        Self {
-            shared: Arc::new(Mutex::new(model)),
-        }
+        let model = lock(&self.shared);
+        model.crashed(&model.image, rule, seed)
     }
 
     /// From now on remembers the disk before each change, for `crash_before`.
@@ -189,7 +186,16 @@ impl ModelDisk {
         let model = lock(&self.shared);
         let history = model.history.as_deref().unwrap_or_default();
         let index = usize::try_from(change).unwrap_or(usize::MAX);
-        Self::holding(history.get(index).unwrap_or(&model.image).crash(rule, seed))
+        model.crashed(history.get(index).unwrap_or(&model.image), rule, seed)
+    }
+
+    /// Whether just before change number `change` everything was durable, so that a loss of power
+    /// leaves the same by every rule.
+    pub fn was_durable_before(&self, change: u64) -> bool {
+        let model = lock(&self.shared);
+        let history = model.history.as_deref().unwrap_or_default();
+        let index = usize::try_from(change).unwrap_or(usize::MAX);
+        history.get(index).unwrap_or(&model.image).is_durable()
     }
 
     /// Flips one bit of a file, durably.
@@ -212,29 +218,65 @@ impl ModelDisk {
 
 impl Model {
     /// Counts an operation, and fails it if the script says so.
-    fn begin(&mut self, operation: Operation) -> Result<(), (Lasting, io::Error)> {
-        let nth = self.counters.of(operation);
-        self.counters.counts[operation as usize] += 1;
-        let due = self.scripts.iter().find(|script| {
-            let now = match script.lasting {
-                Lasting::ForEver => script.nth <= nth,
-                Lasting::Once | Lasting::OnceWithDataGone => script.nth == nth,
-            };
-            script.operation == operation && now
-        });
-        match due {
-            None => Ok(()),
-            Some(script) => Err((script.lasting, script.kind.into())),
+    fn begin(
+        &mut self,
+        operation: Operation,
+        file: Option<usize>,
+        (position, bytes): (u64, u64),
+    ) -> Result<(), (Lasting, io::Error)> {
+        let begun = self.script.begin(operation);
+        if let Some(Watcher(watcher)) = &self.watcher {
+            watcher(Seen {
+                operation,
+                file,
+                position,
+                bytes,
+                failed: begun.is_err(),
+            });
         }
+        begun
     }
 
-    /// The same for what changes the disk, which is where the power may fail.
-    fn change(&mut self, operation: Operation) -> Result<(), (Lasting, io::Error)> {
+    /// The same for what changes a file, which is where the power may fail.
+    fn change(
+        &mut self,
+        operation: Operation,
+        file: usize,
+        range: (u64, u64),
+    ) -> Result<(), (Lasting, io::Error)> {
+        self.remember();
+        self.begin(operation, Some(file), range)
+    }
+
+    /// And for what is asked of the folder.
+    fn ask(&mut self, operation: Operation) -> io::Result<()> {
+        self.begin(operation, None, (0, 0)).map_err(error)
+    }
+
+    fn change_folder(&mut self, operation: Operation) -> io::Result<()> {
+        self.remember();
+        self.ask(operation)
+    }
+
+    fn remember(&mut self) {
         if let Some(history) = &mut self.history {
             history.push(self.image.clone());
             self.changes += 1;
         }
-        self.begin(operation)
+    }
+
+    /// A disk that holds what a loss of power left of `image`.
+    fn crashed(&self, image: &Image, rule: CrashRule, seed: u64) -> ModelDisk {
+        let sector_bytes = self.sector_bytes.unwrap_or(SECTOR_BYTES);
+        let model = Model {
+            image: image.crash(rule, seed, sector_bytes),
+            sector_bytes: self.sector_bytes,
+            watcher: self.watcher.clone(),
+            ..Model::default()
+        };
+        ModelDisk {
+            shared: Arc::new(Mutex::new(model)),
+        }
     }
 
     fn rename(&mut self, renaming: Renaming) {
@@ -280,7 +322,8 @@ impl Disk for ModelDisk {
     }
 
     fn list(&self) -> io::Result<Vec<Entry>> {
-        let model = lock(&self.shared);
+        let mut model = lock(&self.shared);
+        model.ask(Operation::List)?;
         let entries = model.image.names.iter().map(|(name, &file)| Entry {
             name: name.clone(),
             bytes: model.image.files[file].bytes as u64,
@@ -290,7 +333,7 @@ impl Disk for ModelDisk {
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
         let mut model = lock(&self.shared);
-        model.change(Operation::Create).map_err(error)?;
+        model.change_folder(Operation::Create)?;
         if model.image.names.contains_key(name) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -305,13 +348,16 @@ impl Disk for ModelDisk {
     }
 
     fn open(&self, name: &str) -> io::Result<Arc<dyn File>> {
-        let file = lock(&self.shared).file(name)?;
+        let mut model = lock(&self.shared);
+        model.ask(Operation::Open)?;
+        let file = model.file(name)?;
+        drop(model);
         Ok(self.handle(file))
     }
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut model = lock(&self.shared);
-        model.change(Operation::Rename).map_err(error)?;
+        model.change_folder(Operation::Rename)?;
         let file = model.file(from)?;
         model.rename(Renaming {
             removed: Some(from.to_owned()),
@@ -322,7 +368,7 @@ impl Disk for ModelDisk {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut model = lock(&self.shared);
-        model.change(Operation::Rename).map_err(error)?;
+        model.change_folder(Operation::Remove)?;
         model.file(name)?;
         model.rename(Renaming {
             removed: Some(name.to_owned()),
@@ -333,20 +379,25 @@ impl Disk for ModelDisk {
 
     fn sync(&self) -> io::Result<()> {
         let mut model = lock(&self.shared);
-        model.change(Operation::SyncFolder).map_err(error)?;
+        model.change_folder(Operation::SyncFolder)?;
         model.image.pending_names.clear();
         model.image.durable_names = model.image.names.clone();
         Ok(())
     }
 
     fn free_bytes(&self) -> io::Result<u64> {
-        let model = lock(&self.shared);
+        let mut model = lock(&self.shared);
+        model.ask(Operation::Free)?;
         let capacity = model.capacity.unwrap_or(u64::MAX / 2);
         Ok(capacity.saturating_sub(model.allocated()))
     }
 
     fn facts(&self) -> DiskFacts {
         DiskFacts { class: "memory" }
+    }
+
+    fn delay(&self) -> Duration {
+        std::mem::take(&mut lock(&self.shared).script.delayed)
     }
 }
 
@@ -356,84 +407,5 @@ impl ModelDisk {
             disk: self.clone(),
             file,
         })
-    }
-}
-
-#[derive(Debug)]
-struct ModelFile {
-    disk: ModelDisk,
-    file: usize,
-}
-
-impl File for ModelFile {
-    fn zero_fill(&self, bytes: u64) -> io::Result<()> {
-        let mut model = lock(&self.disk.shared);
-        model.change(Operation::Fill).map_err(error)?;
-        let more = bytes.saturating_sub(model.image.files[self.file].bytes as u64);
-        let capacity = model.capacity.unwrap_or(u64::MAX);
-        if capacity < model.allocated() + more {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
-        let memory = model.memory;
-        let contents = &mut model.image.files[self.file];
-        contents.bytes = usize::try_from(bytes).map_err(io::Error::other)?;
-        if memory {
-            // Asked for as zeros, so that pages nobody writes to cost nothing.
-            contents.durable = Arc::new(vec![0; contents.bytes]);
-        }
-        Ok(())
-    }
-
-    fn write_at(&self, position: u64, blocks: &[u8]) -> io::Result<()> {
-        assert!(
-            position.is_multiple_of(4096) && blocks.len().is_multiple_of(4096),
-            "only whole blocks are written"
-        );
-        let mut model = lock(&self.disk.shared);
-        model.change(Operation::Write).map_err(error)?;
-        let memory = model.memory;
-        let contents = &mut model.image.files[self.file];
-        let at = usize::try_from(position).map_err(io::Error::other)?;
-        if memory {
-            contents.bytes = contents.bytes.max(at + blocks.len());
-            let durable = Arc::make_mut(&mut contents.durable);
-            durable.resize(contents.bytes, 0);
-            durable[at..at + blocks.len()].copy_from_slice(blocks);
-        } else {
-            contents.write(at, blocks);
-        }
-        Ok(())
-    }
-
-    fn sync(&self) -> io::Result<()> {
-        let mut model = lock(&self.disk.shared);
-        let begun = model.change(Operation::Sync);
-        let contents = &mut model.image.files[self.file];
-        match begun {
-            Ok(()) => contents.sync(),
-            Err((lasting, error)) => {
-                if lasting == Lasting::OnceWithDataGone {
-                    contents.lose();
-                }
-                return Err(error);
-            }
-        }
-        Ok(())
-    }
-
-    fn read_at(&self, position: u64, bytes: usize) -> io::Result<Bytes> {
-        let mut model = lock(&self.disk.shared);
-        model.begin(Operation::Read).map_err(error)?;
-        let from = usize::try_from(position).map_err(io::Error::other)?;
-        Ok(model.image.files[self.file].read(from, from + bytes).into())
-    }
-
-    fn len(&self) -> io::Result<u64> {
-        Ok(lock(&self.disk.shared).image.files[self.file].bytes as u64)
-    }
-
-    fn forget_cached(&self) -> io::Result<()> {
-        lock(&self.disk.shared).image.files[self.file].forget();
-        Ok(())
     }
 }

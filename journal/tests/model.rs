@@ -13,6 +13,8 @@
 mod crash;
 #[path = "model/damage.rs"]
 mod damage;
+#[path = "model/disk.rs"]
+mod disk;
 #[path = "model/faults.rs"]
 mod faults;
 #[path = "model/handles.rs"]

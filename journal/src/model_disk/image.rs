@@ -40,7 +40,8 @@ pub(super) struct Contents {
     pub(super) durable: Arc<Vec<u8>>,
     /// The length as it is read; that of `durable` is what survives.
     pub(super) bytes: usize,
-    /// Unsynced sectors, in the order they were written.
+    /// Unsynced sectors of 512 bytes, in the order they were written. Those of a block of 4096 follow
+    /// each other.
     written: Arc<Vec<(usize, Bytes)>>,
     /// Sectors a failed sync lost, still readable.
     lost: BTreeMap<usize, Bytes>,
@@ -99,6 +100,37 @@ impl Contents {
     pub(super) fn forget(&mut self) {
         self.lost.clear();
     }
+
+    fn is_durable(&self) -> bool {
+        self.written.is_empty() && self.bytes == self.durable.len()
+    }
+
+    /// What a loss of power leaves.
+    fn crash(&mut self, rule: CrashRule, mut dice: Dice, sector_bytes: usize) {
+        self.lost.clear();
+        if self.is_durable() {
+            return;
+        }
+        let written = std::mem::take(&mut self.written);
+        let sectors: Vec<&[(usize, Bytes)]> = written.chunks(sector_bytes / SECTOR_BYTES).collect();
+        let grown = self.bytes != self.durable.len();
+        let kept = dice.survivors(rule, sectors.len() + usize::from(grown));
+        // The new length is one more thing that survives or not.
+        if grown && !kept[sectors.len()] {
+            self.bytes = self.durable.len();
+        }
+        let limit = self.bytes;
+        let survived: Vec<_> = sectors
+            .into_iter()
+            .zip(kept)
+            .filter(|(_, kept)| *kept)
+            .flat_map(|(sectors, _)| sectors)
+            .filter(|(sector, _)| (sector + 1) * SECTOR_BYTES <= limit)
+            .collect();
+        if !survived.is_empty() || limit != self.durable.len() {
+            self.make_durable(survived);
+        }
+    }
 }
 
 /// A small generator: the disk needs dice that roll the same again, and no more.
@@ -134,7 +166,15 @@ impl Dice {
 }
 
 impl Image {
-    pub(super) fn crash(&self, rule: CrashRule, seed: u64) -> Self {
+    /// Whether a loss of power would change nothing.
+    pub(super) fn is_durable(&self) -> bool {
+        let mut files = self.files.iter();
+        self.pending_names.is_empty() && files.all(Contents::is_durable)
+    }
+
+    /// What a loss of power leaves. Each file has dice of its own, so that what becomes of one
+    /// doesn't hang on how much was written to another.
+    pub(super) fn crash(&self, rule: CrashRule, seed: u64, sector_bytes: usize) -> Self {
         let mut dice = Dice(seed);
         let mut names = self.durable_names.clone();
         let kept = dice.survivors(rule, self.pending_names.len());
@@ -147,23 +187,9 @@ impl Image {
             renaming.apply(&mut names);
         }
         let mut files = self.files.clone();
-        for file in &mut files {
-            let written = std::mem::take(&mut file.written);
-            let grown = file.bytes != file.durable.len();
-            let kept = dice.survivors(rule, written.len() + usize::from(grown));
-            // The new length is one more thing that survives or not.
-            if grown && !kept[written.len()] {
-                file.bytes = file.durable.len();
-            }
-            let limit = file.bytes;
-            let survived: Vec<_> = written
-                .iter()
-                .zip(kept)
-                .filter(|((sector, _), kept)| *kept && (sector + 1) * SECTOR_BYTES <= limit)
-                .map(|(sector, _)| sector.clone())
-                .collect();
-            file.make_durable(&survived);
-            file.lost.clear();
+        for (index, file) in files.iter_mut().enumerate() {
+            let dice = Dice(seed ^ Dice(index as u64).roll());
+            file.crash(rule, dice, sector_bytes);
         }
         Self {
             files,

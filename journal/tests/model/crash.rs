@@ -1,6 +1,6 @@
 //! The power fails before every single change of the disk, under every rule of what survives.
 
-use journal::model_disk::{CrashRule, ModelDisk};
+use journal::model_disk::{CrashRule, LARGE_SECTOR_BYTES, ModelDisk, SECTOR_BYTES};
 
 use crate::play::{Ledger, Op, contents, group, play, read_all, run, small};
 
@@ -54,6 +54,8 @@ fn crash_everywhere(seed: u64) -> Result<(u64, u64), String> {
     let disk = play(disk, &small(), &ops, &mut ledger)?;
     let mut crashes = 0;
     for change in 0..=disk.changes() {
+        let sectors = [SECTOR_BYTES, LARGE_SECTOR_BYTES];
+        disk.set_sector_bytes(sectors[((change ^ seed) % 2) as usize]);
         for rule in CrashRule::ALL {
             crashes += 1;
             let crash_seed = seed ^ (change << 8);
