@@ -137,8 +137,8 @@ pub(crate) struct Fold {
 /// What changed since the view was last written.
 pub(crate) struct TakenOut {
     pub(crate) owed: Vec<Block>,
-    pub(crate) parked: HashMap<(Number, Offset), ParkedChange>,
-    pub(crate) wiped: HashSet<Number>,
+    pub(crate) parked: Vec<((Number, Offset), ParkedChange)>,
+    pub(crate) wiped: Vec<Number>,
     pub(crate) resources: Option<Registry>,
 }
 
@@ -265,8 +265,15 @@ impl Fold {
     /// What changed since this was last asked, for the view.
     pub(crate) fn take_out(&mut self) -> TakenOut {
         let (wiped, parked) = self.parked.take();
+        // By key, so that the same changes lay the view's file out the same.
+        let mut wiped: Vec<_> = wiped.into_iter().collect();
+        wiped.sort_unstable();
+        let mut parked: Vec<_> = parked.into_iter().collect();
+        parked.sort_unstable_by_key(|(key, _)| *key);
+        let mut owed = self.owed.take_changed();
+        owed.sort_unstable_by_key(|(key, _)| *key);
         TakenOut {
-            owed: self.owed.take_changed(),
+            owed,
             parked,
             wiped,
             resources: std::mem::take(&mut self.resources_changed)

@@ -1,6 +1,5 @@
 //! Writing the view: all that the fold changed since the last commit, in one transaction.
 
-use std::collections::HashMap;
 use std::sync::Arc;
 
 use journal::Offset;
@@ -75,7 +74,7 @@ impl View {
 
 fn write_parked(
     table: &mut Table<'_, (u32, u64), &'static [u8]>,
-    parked: HashMap<(Number, Offset), ParkedChange>,
+    parked: Vec<((Number, Offset), ParkedChange)>,
 ) -> Result<(), ViewError> {
     for ((number, offset), change) in parked {
         let key = (number, offset.0);
