@@ -3,6 +3,7 @@
 
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use journal::model_disk::ModelDisk;
 use journal::{Disk, DiskFacts, Entry, File};
@@ -71,5 +72,9 @@ impl Disk for Beside {
 
     fn facts(&self) -> DiskFacts {
         self.disk.facts()
+    }
+
+    fn delay(&self) -> Duration {
+        self.disk.delay()
     }
 }

@@ -12,9 +12,10 @@ use broker::records::redriven::{Action, Redriven};
 use broker::records::replayed::Replayed;
 use broker::records::trigger_set::Kind;
 use broker::records::{self, Cause, FORWARD, Number, Outcome, Why, routed, settled, trigger_set};
-use broker::registry::Registry;
+use broker::registry::{Entry, Registry};
 use journal::{Journal, Offset, WallTime};
 use triggers::Lowered;
+use triggers::written::Spec;
 
 use crate::sinks::Key;
 
@@ -29,6 +30,8 @@ pub struct Stored {
     pub wanted_by: BTreeSet<Number>,
     /// Whether its broker drops what it has seen, and had seen it.
     pub duplicate: bool,
+    /// Whether its broker may have seen it in what the log no longer holds.
+    pub unsure: bool,
 }
 
 /// All that the log holds.
@@ -99,8 +102,7 @@ impl Logbook {
                             .map(|entry| (entry.number, entry.broker_name()))
                             .collect();
                         for entry in registry.entries() {
-                            let metadata = &entry.resource.metadata;
-                            book.names.insert(entry.number, metadata.name.clone());
+                            book.names.insert(entry.number, name_of(entry));
                         }
                         book.delete(&deleted, &registry, &lowered);
                     }
@@ -150,6 +152,7 @@ impl Logbook {
             wanted_by: wanted.map(|entry| entry.number).collect(),
             key,
             duplicate,
+            unsure: dedup.is_some() && before.is_none() && self.start > Offset(0),
         };
         self.events.insert(envelope.offset, stored);
     }
@@ -330,6 +333,19 @@ impl Logbook {
             0 => Some(offset),
             _ => self.letters.get(&offset).map(|letter| letter.offset),
         }
+    }
+}
+
+/// A resource's name; an ad hoc lane's as [`crate::sinks::Call::whose`] has it, from its address.
+fn name_of(entry: &Entry) -> String {
+    let subscriber = match &entry.resource.spec {
+        Spec::Trigger(spec) if entry.kind == Kind::AdHoc => spec.subscriber.as_ref(),
+        _ => None,
+    };
+    let uri = subscriber.and_then(|subscriber| subscriber.uri.as_deref());
+    match uri.map(triggers::Destination::parse) {
+        Some(Ok(destination)) => crate::sinks::addressed(&destination),
+        _ => entry.resource.metadata.name.clone(),
     }
 }
 

@@ -14,6 +14,7 @@ use event::Event;
 use event::http::{Claim, Limits};
 use futures_util::future::LocalBoxFuture;
 use http::{HeaderMap, HeaderValue, StatusCode};
+use journal::model_disk::ModelDisk;
 use tokio::time::Instant;
 
 use crate::script::{Line, Script, What};
@@ -49,6 +50,9 @@ pub struct Call {
     pub ended: Option<Duration>,
     /// The answer in a word: a status, `timeout`, `refused`, `reset`.
     pub answer: String,
+    /// How many changes the disk had seen when it came, and when it was answered or given up; 0
+    /// where nobody counts them.
+    pub disk_changes: (u64, u64),
 }
 
 impl Call {
@@ -72,7 +76,10 @@ pub struct Sinks {
     shared: Rc<RefCell<Shared>>,
 }
 
+#[derive(Clone)]
 struct Shared {
+    /// Where changes are counted.
+    disk: Option<ModelDisk>,
     began: Instant,
     scripts: BTreeMap<String, Script>,
     /// How a function answers single events, by its name and their id.
@@ -100,6 +107,7 @@ impl Sinks {
     /// No function at all.
     pub fn new() -> Sinks {
         let shared = Shared {
+            disk: None,
             began: Instant::now(),
             scripts: BTreeMap::new(),
             special: BTreeMap::new(),
@@ -154,6 +162,29 @@ impl Sinks {
         self.shared.borrow().calls.clone()
     }
 
+    /// The same functions as they were when the disk had seen no more than so many changes: what
+    /// was in the air then was cut off. What either does from now on the other doesn't see.
+    pub fn as_of_change(&self, changes: u64) -> Sinks {
+        let mut shared = self.shared.borrow().clone();
+        shared.disk = None;
+        shared.calls.retain(|call| call.disk_changes.0 <= changes);
+        for call in &mut shared.calls {
+            if changes < call.disk_changes.1 || call.ended.is_none() {
+                "cut".clone_into(&mut call.answer);
+                call.ended = Some(call.began);
+            }
+        }
+        shared.in_flight.clear();
+        Sinks {
+            shared: Rc::new(RefCell::new(shared)),
+        }
+    }
+
+    /// From now on a call says how many changes this disk had seen.
+    pub(crate) fn count_changes_of(&self, disk: &ModelDisk) {
+        self.shared.borrow_mut().disk = Some(disk.clone());
+    }
+
     /// How many calls there were.
     pub fn count(&self) -> usize {
         self.shared.borrow().calls.len()
@@ -194,7 +225,7 @@ impl Sinks {
 
     fn begin(&self, request: &Request) -> (Flight, Line) {
         let mut shared = self.shared.borrow_mut();
-        let now = shared.began.elapsed();
+        let (now, changes) = (shared.began.elapsed(), shared.changes());
         let event = request.event.as_ref();
         let key = (event.source().to_owned(), event.id().to_owned());
         let sink = request.destination.host().to_owned();
@@ -235,6 +266,7 @@ impl Sinks {
             began: now,
             ended: None,
             answer: String::new(),
+            disk_changes: (changes, 0),
         });
         (flight, line)
     }
@@ -318,6 +350,10 @@ impl Sinks {
 }
 
 impl Shared {
+    fn changes(&self) -> u64 {
+        self.disk.as_ref().map_or(0, ModelDisk::changes)
+    }
+
     /// How long an answer takes, with the wait for a worker to be free.
     fn work(&mut self, sink: &str, line: &Line) -> Duration {
         if line.workers == 0 {
@@ -350,9 +386,15 @@ fn whose(request: &Request) -> String {
         .find(|(name, _)| *name == "knativeerrordest");
     match failed {
         Some((_, failed)) => query(failed).map(|whose| format!("{whose}#dead")),
-        None => query(request.destination.uri()),
+        None => Some(addressed(&request.destination)),
     }
     .unwrap_or_else(|| request.destination.host().to_owned())
+}
+
+/// Whom an address names: by its query, or else by its host.
+pub(crate) fn addressed(destination: &triggers::Destination) -> String {
+    let query = destination.uri().split_once('?').map(|(_, query)| query);
+    query.unwrap_or(destination.host()).to_owned()
 }
 
 fn event_headers(id: &str, source: &str, ty: &str) -> HeaderMap {
@@ -424,10 +466,11 @@ struct Flight {
 impl Flight {
     fn answered(&self, word: String) {
         let mut shared = self.sinks.shared.borrow_mut();
-        let now = shared.began.elapsed();
+        let (now, changes) = (shared.began.elapsed(), shared.changes());
         let call = &mut shared.calls[self.index];
         call.answer = word;
         call.ended = Some(now);
+        call.disk_changes.1 = changes;
         let counted = (call.sink.clone(), call.whose.clone(), call.key.clone());
         *shared.counts.entry(counted).or_default() += 1;
     }
@@ -441,13 +484,14 @@ impl Drop for Flight {
         }
         let now = shared.began.elapsed();
         let word = if shared.killed { "cut" } else { "timeout" };
-        let killed = shared.killed;
+        let (killed, changes) = (shared.killed, shared.changes());
         let call = &mut shared.calls[self.index];
         if call.ended.is_some() {
             return;
         }
         word.clone_into(&mut call.answer);
         call.ended = Some(now);
+        call.disk_changes.1 = changes;
         let counted = (call.sink.clone(), call.whose.clone(), call.key.clone());
         if !killed {
             *shared.counts.entry(counted).or_default() += 1;

@@ -4,6 +4,8 @@
 //! Time moves only when everything rests, so a day of retries takes milliseconds, and nothing in a
 //! world waits for real. A world that is made again with the same seed does the same again.
 
+mod faults;
+
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -91,6 +93,7 @@ pub struct Builder {
     retention: Duration,
     retention_dead_letters: Duration,
     bytes_max: Option<u64>,
+    compares_views: Option<bool>,
 }
 
 impl Builder {
@@ -155,6 +158,13 @@ impl Builder {
         self
     }
 
+    /// Whether each start is made without the view too, and both are compared; unless said, the
+    /// first worlds of a test do, and some of the others.
+    pub fn compares_views(mut self, compares: bool) -> Builder {
+        self.compares_views = Some(compares);
+        self
+    }
+
     /// A trigger of the broker `default`. It sends to the sink of its own name unless its terms
     /// name another.
     pub fn trigger(self, name: &str, filters: impl Into<String>, terms: Terms) -> Builder {
@@ -210,9 +220,10 @@ impl Builder {
             retention: self.retention,
             retention_dead_letters: self.retention_dead_letters,
             bytes_max,
-            compares_views: compares_views(),
+            compares_views: self.compares_views.unwrap_or_else(compares_views),
             seed: self.seed,
             ends: Ends::default(),
+            failed_at: Rc::default(),
             view_anew: false,
             found: Found::default(),
             recovered: None,
@@ -248,6 +259,8 @@ pub struct World {
     compares_views: bool,
     seed: u64,
     ends: Ends,
+    /// When the first of them did that failed.
+    failed_at: Rc<Cell<Option<Duration>>>,
     /// Whether the last opening made the view anew.
     pub view_anew: bool,
     /// What the last opening found.
@@ -294,26 +307,34 @@ impl World {
             retention: Duration::from_secs(7 * 24 * 60 * 60),
             retention_dead_letters: Duration::from_secs(14 * 24 * 60 * 60),
             bytes_max: None,
+            compares_views: None,
         }
     }
 
     async fn open(&mut self) {
+        if let Err(why) = self.try_open().await {
+            panic!("the engine doesn't open: {why} (seed {})", self.seed);
+        }
+    }
+
+    /// As a process that ends when it can't start.
+    async fn try_open(&mut self) -> Result<(), String> {
         let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as Arc<dyn Clock>;
         let opened = Journal::open(self.disk.clone(), Arc::clone(&clock), self.options.clone());
-        let (journal, driver, recovered) = opened.expect("the journal opens");
+        let (journal, driver, recovered) = opened.map_err(|error| error.to_string())?;
         self.recovered = Some(recovered);
         let kept = Journal::open(
             Beside::new(&self.disk, "kept-"),
             Arc::clone(&clock),
             broker::kept::options(&self.options),
         );
-        let (kept, kept_driver, _) = kept.expect("what is kept opens");
+        let (kept, kept_driver, _) = kept.map_err(|error| error.to_string())?;
         let view = Place::Disk(Arc::new(self.disk.clone()));
         if self.compares_views {
             let retention = self.retention_dead_letters.as_millis() as u64;
             let letters_from = WallTime(clock.wall().0.saturating_sub(retention));
             let differ = keeper::differences(&journal, &kept, &view, letters_from);
-            let differ = differ.expect("the log opens with its view, and without");
+            let differ = differ.map_err(|error| error.to_string())?;
             self.view_anew = differ.is_none();
             let differ = differ.unwrap_or_default();
             assert!(
@@ -344,13 +365,21 @@ impl World {
             replayer,
             keeper,
             found,
-        } = Engine::open(setup).expect("the engine opens");
+        } = Engine::open(setup).map_err(|error| error.to_string())?;
         self.found = found;
         let tasks = LocalSet::new();
         self.ends.borrow_mut().clear();
+        self.failed_at.set(None);
+        self.sinks.count_changes_of(&self.disk);
         let note = |name: &'static str| {
-            let ends = Rc::clone(&self.ends);
-            move |end: Result<(), String>| ends.borrow_mut().push((name, end))
+            let (ends, failed_at) = (Rc::clone(&self.ends), Rc::clone(&self.failed_at));
+            let began = self.began;
+            move |end: Result<(), String>| {
+                if end.is_err() && failed_at.get().is_none() {
+                    failed_at.set(Some(began.elapsed()));
+                }
+                ends.borrow_mut().push((name, end));
+            }
         };
         let ended = note("journal");
         tasks.spawn_local(
@@ -374,8 +403,8 @@ impl World {
         self.catalog = Catalog::restore(engine.in_force());
         self.running = Some(Running { engine, tasks });
         let caught_up = self.run(self.engine().caught_up()).await;
-        caught_up.expect("the router reads the log");
-        self.reload().await;
+        caught_up.map_err(|ended| ended.to_string())?;
+        self.try_reload().await.map(drop)
     }
 
     fn running(&self) -> &Running {
@@ -530,12 +559,25 @@ impl World {
 
     /// Reads all files and puts the change in force, as a node does. The problems are what it
     /// would print.
+    ///
+    /// # Panics
+    ///
+    /// If the log has stopped.
     pub async fn reload(&mut self) -> Vec<Problem> {
+        self.try_reload().await.expect("the change is taken")
+    }
+
+    /// The same, where the log may have stopped: then nobody knows whether it is in force.
+    ///
+    /// # Errors
+    ///
+    /// It has.
+    pub async fn try_reload(&mut self) -> Result<Vec<Problem>, String> {
         let change = self.planned();
         let applied = self.run(self.engine().apply(&change)).await;
-        applied.expect("the change is taken");
+        applied.map_err(|ended| ended.to_string())?;
         self.ledger.borrow_mut().changed();
-        change.problems
+        Ok(change.problems)
     }
 
     /// Reads all files and starts putting the change in force, without waiting for it.
@@ -560,7 +602,9 @@ impl World {
             .into_iter()
             .filter(|before| change.gone.contains(&before.key()))
         {
-            self.gone.insert(resource.key(), (resource, until));
+            // What is gone already goes no later for that.
+            let known = self.gone.entry(resource.key());
+            known.or_insert((resource, until));
         }
         self.gone.retain(|key, _| self.catalog.get(key).is_none());
         let detached = self

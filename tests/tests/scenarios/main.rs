@@ -34,6 +34,7 @@ mod replay_rolled;
 mod replies;
 mod restart;
 mod sidecars;
+mod simulation;
 mod start;
 mod storage;
 mod unreadable;
