@@ -325,6 +325,13 @@ impl Engine {
         self.registrar.resources()
     }
 
+    /// Those of them whose files were there when somebody last looked: what a catalog goes on from at
+    /// a start ([`Catalog::restore`](triggers::Catalog::restore)). A resource that is detached isn't
+    /// among them, so that its file is news where it is back.
+    pub fn attached(&self) -> Vec<Arc<Resource>> {
+        self.registrar.attached()
+    }
+
     /// Puts a change of resources in force. When it returns the change is durable, and events
     /// stored from now on are judged by it. What is `gone` stays in force, detached, for
     /// [`Limits::detached_for`].

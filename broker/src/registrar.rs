@@ -77,6 +77,17 @@ impl Registrar {
         })
     }
 
+    /// Those of them that aren't detached.
+    pub(crate) fn attached(&self) -> Vec<Arc<Resource>> {
+        self.locked(|registry| {
+            registry
+                .entries()
+                .filter(|entry| entry.kind != Kind::AdHoc && entry.detached.is_none())
+                .map(|entry| Arc::clone(&entry.resource))
+                .collect()
+        })
+    }
+
     /// The number of a trigger, as of the last change.
     pub(crate) fn trigger_number(&self, name: &TriggerName) -> Option<Number> {
         self.locked(|registry| registry.trigger_number(name))

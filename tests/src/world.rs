@@ -400,7 +400,7 @@ impl World {
             let (ended, sinks) = (note("worker"), self.sinks.clone());
             tasks.spawn_local(async move { ended(worker.run(sinks).await.map_err(said)) });
         }
-        self.catalog = Catalog::restore(engine.in_force());
+        self.catalog = Catalog::restore(engine.attached());
         self.running = Some(Running { engine, tasks });
         let caught_up = self.run(self.engine().caught_up()).await;
         caught_up.map_err(|ended| ended.to_string())?;

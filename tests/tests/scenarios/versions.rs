@@ -215,6 +215,36 @@ async fn a_file_that_comes_back_in_time_resumes_its_trigger() {
     "#]]);
 }
 
+/// A checkout took the file away, and the node was started again when it was back: the trigger is in
+/// force as before, and nothing of it is cancelled ten minutes later.
+#[tokio::test(start_paused = true)]
+async fn a_trigger_whose_file_is_back_at_a_start_stays() {
+    for crashes in [false, true] {
+        let mut world = World::new()
+            .trigger("billing", everything(), terms())
+            .sink("billing", always(503))
+            .start()
+            .await;
+        world.publish(order_placed("o-1")).await;
+        world.remove("billing.yaml");
+        world.reload().await;
+        let trigger = world.report().await.triggers.remove(0);
+        assert!(trigger.detached.is_some());
+        world.write_trigger("billing", everything(), terms());
+        match crashes {
+            true => world.crash(CrashRule::Nothing, 1).await,
+            false => world.restart().await,
+        }
+        let back = world.report().await.triggers.remove(0);
+        assert_eq!((back.number, back.detached), (trigger.number, None));
+        world.advance(Duration::from_secs(700)).await;
+        world.sink("billing", always(200));
+        world.publish(order_placed("o-2")).await;
+        world.until_settled().await;
+        assert_eq!(world.report().await.books.delivered, 2);
+    }
+}
+
 /// The ten minutes go on over a restart.
 #[tokio::test(start_paused = true)]
 async fn a_detached_trigger_is_deleted_after_ten_minutes_over_a_restart() {

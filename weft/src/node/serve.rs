@@ -96,7 +96,7 @@ pub(crate) async fn serve(settings: Settings, files: Vec<File>) -> Result<(), Fa
 
     // What is in force is what the log says, until the YAML is in force too.
     let seen = Look::at(&settings.dirs);
-    let mut catalog = Catalog::restore(engine.in_force());
+    let mut catalog = Catalog::restore(engine.attached());
     let change = catalog.reload(files);
     let (lowered, further) = lowered(&catalog);
     let report = change.report(further);
