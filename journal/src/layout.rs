@@ -144,8 +144,9 @@ pub(crate) struct SegmentHeader {
     pub(crate) segment_bytes: u64,
     /// Where the frames of the segment before this one end; 0 if there was none.
     pub(crate) before_end: u64,
-    /// Where its frames stop being known as complete: groups that are not whole from there on don't
-    /// count. 0 if it was left in order.
+    /// Where the first of its records lies that was found missing, or of a group that isn't whole,
+    /// after it was left without being closed: such groups don't count from there on. 0 if all of
+    /// it was found whole.
     pub(crate) before_torn: u64,
     /// Bytes of its records, without the padding of its frames; 0 if that isn't known.
     pub(crate) before_record_bytes: u64,
@@ -173,7 +174,7 @@ pub(crate) enum BadSegmentHeader {
 }
 
 const SEGMENT_MAGIC: [u8; 8] = *b"journal\x1a";
-const SEGMENT_HEADER_BYTES: usize = 96;
+pub(crate) const SEGMENT_HEADER_BYTES: usize = 96;
 const SEGMENT_CHECKED_BYTES: usize = SEGMENT_HEADER_BYTES - 4;
 /// The second copy lies in another sector, so that one flipped bit doesn't cost a segment.
 const SEGMENT_COPY_AT: usize = BLOCK_BYTES / 2;
@@ -247,6 +248,23 @@ impl SegmentHeader {
             && [self.before_end, own_end]
                 .iter()
                 .all(|end| end.is_multiple_of(BLOCK_BYTES as u64))
+    }
+
+    /// Where the copy begins that can't be read, if only one of them can.
+    pub(crate) fn damaged_copy(block: &[u8]) -> Option<usize> {
+        let passes = |at: &usize| {
+            let copy = block.get(*at..*at + SEGMENT_HEADER_BYTES);
+            copy.is_some_and(|copy| {
+                copy[..8] == SEGMENT_MAGIC
+                    && crc32c::crc32c(&copy[..SEGMENT_CHECKED_BYTES])
+                        == u32_at(copy, SEGMENT_CHECKED_BYTES)
+            })
+        };
+        match [0, SEGMENT_COPY_AT].map(|at| passes(&at)) {
+            [true, false] => Some(SEGMENT_COPY_AT),
+            [false, true] => Some(0),
+            _ => None,
+        }
     }
 
     fn decode_fields(copy: &[u8]) -> Self {

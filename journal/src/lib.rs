@@ -17,7 +17,7 @@
 //! (as bytes), `disk` with `os_disk` and [`model_disk`] (where), `queue` and `appended` (who waits),
 //! `committer`, `frame` and `driver` (group commit), `stock` (spare segments), `repack` (padding given
 //! back), `hold` (files kept as they are), `side` (what its owner derives from a segment), `segment`, `scan`, `tail` and
-//! `reader` (reading back), `survey` and `recovery` (opening), `verify` (looking without opening). `mutant` is for the tests of
+//! `reader` (reading back), `survey`, `walk`, `rebuild` and `recovery` (opening), `verify` (looking without opening). `mutant` is for the tests of
 //! the tests.
 
 mod appended;
@@ -38,6 +38,7 @@ mod options;
 mod os_disk;
 mod queue;
 mod reader;
+mod rebuild;
 mod record;
 mod recovery;
 mod repack;
@@ -49,6 +50,7 @@ mod stock;
 mod survey;
 mod tail;
 mod verify;
+mod walk;
 
 pub use appended::{AppendError, Appended, Porter};
 pub use clock::{Clock, OsClock, WallTime};

@@ -8,7 +8,7 @@ use crate::journal::Core;
 use crate::layout::RECORD_HEADER_BYTES;
 use crate::record::{Offset, Stored};
 use crate::scan::{Damage, Found, Scan};
-use crate::segment::{Mark, Segment};
+use crate::segment::Segment;
 
 /// Bytes of records a reader takes in at once.
 const CHUNK_BYTES: usize = 128 << 10;
@@ -149,10 +149,7 @@ impl Source {
         {
             match found {
                 Found::Record(placed) => {
-                    segment.learn(Mark {
-                        offset: placed.stored.offset.0,
-                        position: placed.position,
-                    });
+                    segment.learn(&placed);
                     if from <= placed.stored.offset.0 {
                         bytes += RECORD_HEADER_BYTES + placed.stored.body.len();
                         reading.records.push(placed.stored);

@@ -66,7 +66,8 @@ pub enum OpenError {
         sequence: u64,
         first: u64,
     },
-    /// The last segment's first block is damaged, so it isn't known which offset comes next.
+    /// The last segment's first block is damaged, and its records weren't found without it, so it
+    /// isn't known which offset comes next.
     #[error("{name} is the last segment and its header can't be read")]
     LastHeader { name: String },
 }

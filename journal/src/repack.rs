@@ -189,7 +189,7 @@ fn copy(
     if measure(file.as_ref(), &new)? != Some(record_bytes) {
         return Err(io::Error::other("the copy doesn't read back as written"));
     }
-    marks.into_iter().for_each(|mark| new.learn(mark));
+    marks.into_iter().for_each(|mark| new.learn_mark(mark));
     Ok(Arc::new(new))
 }
 

@@ -4,13 +4,13 @@ use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex, OnceLock, RwLock};
 
 use crate::clock::WallTime;
 use crate::disk::{Disk, File};
 use crate::layout::{DATA_START, RepackedEnd, Seed};
 use crate::lock::{lock, read, write};
-use crate::scan::Extent;
+use crate::scan::{Extent, Order, Placed};
 
 /// Names of segments in use are this, after their sequence number.
 const SEGMENT_SUFFIX: &str = ".seg";
@@ -71,6 +71,8 @@ pub(crate) struct Segment {
     repacking: AtomicBool,
     /// Something in it can't be read, so that it keeps its layout.
     unfit: AtomicBool,
+    /// Of what was sealed when it was asked for.
+    order: Arc<OnceLock<Order>>,
 }
 
 /// How far a segment goes, and an index of what is known of it.
@@ -115,6 +117,7 @@ impl Segment {
             reclaimed: AtomicBool::new(false),
             repacking: AtomicBool::new(false),
             unfit: AtomicBool::new(false),
+            order: Arc::default(),
         }
     }
 
@@ -167,7 +170,17 @@ impl Segment {
         reach.learn(mark);
     }
 
-    pub(crate) fn learn(&self, mark: Mark) {
+    /// Remembers where a record lies.
+    pub(crate) fn learn(&self, placed: &Placed) {
+        if placed.in_order {
+            self.learn_mark(Mark {
+                offset: placed.stored.offset.0,
+                position: placed.position,
+            });
+        }
+    }
+
+    pub(crate) fn learn_mark(&self, mark: Mark) {
         lock(&self.reach).learn(mark);
     }
 
@@ -225,6 +238,11 @@ impl Segment {
             end_offset: Some(reach.end),
             torn_from: self.torn_from,
             voids: self.voids.clone(),
+            first: self.first,
+            order: match reach.sealed {
+                true => Arc::clone(&self.order),
+                false => Arc::default(),
+            },
         }
     }
 }

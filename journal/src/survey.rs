@@ -2,24 +2,25 @@
 //!
 //! Only the last segment is, since the others end where the next one's header says. In the last
 //! frame of a log that wasn't closed only whole groups count; which those are is found out here, in
-//! the same way at every open.
+//! the same way at every open. A segment whose own header can't be read is found again by `rebuild`.
 
 use std::collections::VecDeque;
 use std::io;
 use std::ops::Range;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use crate::clock::WallTime;
 use crate::disk::{Disk, File};
 use crate::layout::{
-    BLOCK_BYTES, BadSegmentHeader, DATA_START, FLAG_CLOSE, FLAG_FIRST, FLAG_FRAME, FLAG_LAST,
-    FORMAT_VERSION, Seed, SegmentHeader,
+    BLOCK_BYTES, BadSegmentHeader, DATA_START, FORMAT_VERSION, Seed, SegmentHeader,
 };
 use crate::mutant;
+use crate::rebuild::rebuild;
 use crate::record::Offset;
 use crate::recovery::{OpenError, Recovered, Torn};
-use crate::scan::{Cause, Damage, Extent, Found, Scan};
-use crate::segment::{Mark, Segment, SegmentFixed, segment_name, segment_sequence, spare_number};
+use crate::scan::{Cause, Damage, Extent, Found, Order, Scan};
+use crate::segment::{Segment, SegmentFixed, segment_name, segment_sequence, spare_number};
+use crate::walk::{Groups, Walked};
 
 /// Whether the log is this process's to go on with, or is only looked at, perhaps while a running
 /// node writes it.
@@ -37,22 +38,34 @@ pub(crate) struct Survey {
     pub(crate) last_file: Option<Arc<dyn File>>,
     /// Number, name and bytes of each spare.
     pub(crate) spares: Vec<(u64, String, u64)>,
+    /// A visitor may look at what its owner would not be let open.
+    pub(crate) refused: bool,
 }
 
 /// A segment file whose header was read.
-struct Headed {
-    header: SegmentHeader,
-    bytes: u64,
+pub(crate) struct Headed {
+    pub(crate) header: SegmentHeader,
+    /// How long its file is.
+    pub(crate) length: u64,
+    /// Its header can't be read; what stands here was found out otherwise.
+    pub(crate) rebuilt: bool,
+    /// Of one whose first offset follows from its own records alone: where the first of them lies.
+    pub(crate) found_from: u64,
 }
 
 impl Headed {
+    /// Bytes of the blocks that the file has, the last of which may be cut.
+    pub(crate) fn bytes(&self) -> u64 {
+        self.length.next_multiple_of(BLOCK_BYTES as u64)
+    }
+
     /// `position`, or the end of the block where the file ends: behind it nothing can be read.
     fn within(&self, position: u64) -> u64 {
-        position.min(self.bytes + BLOCK_BYTES as u64)
+        position.min(self.bytes() + BLOCK_BYTES as u64)
     }
 
     /// All of it, with nothing known about where it ends but what a repacked one says of itself.
-    fn extent(&self) -> Extent {
+    pub(crate) fn extent(&self) -> Extent {
         Extent {
             segment: self.header.sequence,
             seed: Seed::of(self.header.generation),
@@ -60,11 +73,13 @@ impl Headed {
             offset: self.header.first,
             end_position: match self.header.repacked {
                 Some(end) => self.within(end.end_position),
-                None => self.bytes,
+                None => self.bytes(),
             },
             end_offset: None,
             torn_from: u64::MAX,
             voids: Vec::new(),
+            first: self.header.first,
+            order: Arc::default(),
         }
     }
 
@@ -74,14 +89,14 @@ impl Headed {
             generation: self.header.generation,
             first: self.header.first,
             created: WallTime(self.header.created_ms),
-            bytes: self.bytes,
+            bytes: self.bytes(),
             torn_from,
             voids,
             repacked: self.header.repacked.is_some(),
         }
     }
 
-    fn name(&self) -> String {
+    pub(crate) fn name(&self) -> String {
         segment_name(self.header.sequence)
     }
 }
@@ -96,28 +111,29 @@ pub(crate) fn survey(disk: &Arc<dyn Disk>, access: Access) -> Result<Survey, Ope
     let mut spares = Vec::new();
     for entry in entries {
         if let Some(sequence) = segment_sequence(&entry.name) {
-            let whole = entry.bytes / BLOCK_BYTES as u64 * BLOCK_BYTES as u64;
-            names.push((sequence, whole));
+            names.push((sequence, entry.bytes));
         } else if let Some(number) = spare_number(&entry.name) {
             spares.push((number, entry.name, entry.bytes));
         }
     }
     names.sort_unstable();
-    let headed = read_headers(disk, &names)?;
+    let Headers { headed, strays } = read_headers(disk, &names, access)?;
+    let refused = !strays.is_empty();
     let mut survey = Survey {
         table: VecDeque::new(),
         recovered: Recovered {
             start: Offset(headed.first().map_or(0, |first| first.header.first)),
             end: Offset(0),
-            clean: true,
+            clean: names.is_empty(),
             torn: None,
-            damage: Vec::new(),
+            damage: strays,
             segments: headed.len(),
             bytes_scanned: (names.len() * BLOCK_BYTES) as u64,
         },
         log_id: headed.first().map(|first| first.header.log_id),
         last_file: None,
         spares,
+        refused,
     };
     if let (Some(&(sequence, _)), Some(first)) = (names.first(), headed.first())
         && sequence != first.header.sequence
@@ -142,10 +158,23 @@ fn reading(headed: &Headed) -> impl FnOnce(io::Error) -> OpenError {
     move |source| OpenError::Io { doing, source }
 }
 
-/// The headers of all segments whose header can be read, checked against each other.
-fn read_headers(disk: &Arc<dyn Disk>, names: &[(u64, u64)]) -> Result<Vec<Headed>, OpenError> {
+/// The headers of a folder.
+struct Headers {
+    /// Of all segments whose header could be read or found out, checked against each other.
+    headed: Vec<Headed>,
+    /// Files that belong elsewhere, or of which nothing can be read, as a visitor is told of them.
+    strays: Vec<Damage>,
+}
+
+fn read_headers(
+    disk: &Arc<dyn Disk>,
+    names: &[(u64, u64)],
+    access: Access,
+) -> Result<Headers, OpenError> {
     let mut all: Vec<Headed> = Vec::with_capacity(names.len());
-    for (index, &(sequence, bytes)) in names.iter().enumerate() {
+    let mut unreadable = Vec::new();
+    let mut strays = Vec::new();
+    for &(sequence, length) in names {
         let name = segment_name(sequence);
         let block = disk
             .open(&name)
@@ -160,34 +189,87 @@ fn read_headers(disk: &Arc<dyn Disk>, names: &[(u64, u64)]) -> Result<Vec<Headed
                 let known = FORMAT_VERSION;
                 return Err(OpenError::Version { name, found, known });
             }
-            Err(BadSegmentHeader::Damaged)
-                if index == names.len() - 1 && !mutant::is("open-without-last-segment") =>
+            Err(BadSegmentHeader::Damaged) => {
+                unreadable.push((sequence, length));
+                continue;
+            }
+        };
+        match check_place(&name, sequence, &header, all.last()) {
+            Ok(()) => all.push(Headed {
+                header,
+                length,
+                rebuilt: false,
+                found_from: DATA_START,
+            }),
+            Err(error) if access == Access::Owner => return Err(error),
+            Err(_) => strays.push(stray(sequence, length, Cause::Foreign)),
+        }
+    }
+    for (sequence, length) in unreadable {
+        let is_last = names.last().is_some_and(|last| last.0 == sequence);
+        let name = segment_name(sequence);
+        let found = rebuild(disk, &all, sequence, length).map_err(|source| OpenError::Io {
+            doing: format!("reading {name}"),
+            source,
+        })?;
+        match found {
+            Some(headed) => {
+                let at = all.partition_point(|one| one.header.sequence < sequence);
+                all.insert(at, headed);
+            }
+            None if is_last
+                && access == Access::Owner
+                && !mutant::is("open-without-last-segment") =>
             {
                 return Err(OpenError::LastHeader { name });
             }
-            Err(BadSegmentHeader::Damaged) => continue,
-        };
-        let before = all.last().map(|before| &before.header);
-        if let Some(expected) = before.map(|before| before.log_id)
-            && expected != header.log_id
-        {
-            let found = header.log_id;
-            return Err(OpenError::Foreign {
-                name,
-                found,
-                expected,
-            });
+            None if is_last => strays.push(stray(sequence, length, Cause::Segment)),
+            // The one before it ends in a hole.
+            None => {}
         }
-        if header.sequence != sequence || before.is_some_and(|before| header.first < before.first) {
-            return Err(OpenError::Misplaced {
-                name,
-                sequence: header.sequence,
-                first: header.first,
-            });
-        }
-        all.push(Headed { header, bytes });
     }
-    Ok(all)
+    Ok(Headers {
+        headed: all,
+        strays,
+    })
+}
+
+/// Whether a file is a segment of the log that those before it are of, and lies where it belongs.
+fn check_place(
+    name: &str,
+    sequence: u64,
+    header: &SegmentHeader,
+    before: Option<&Headed>,
+) -> Result<(), OpenError> {
+    let before = before.map(|before| &before.header);
+    if let Some(expected) = before.map(|before| before.log_id)
+        && expected != header.log_id
+    {
+        return Err(OpenError::Foreign {
+            name: name.to_owned(),
+            found: header.log_id,
+            expected,
+        });
+    }
+    if header.sequence != sequence || before.is_some_and(|before| header.first < before.first) {
+        return Err(OpenError::Misplaced {
+            name: name.to_owned(),
+            sequence: header.sequence,
+            first: header.first,
+        });
+    }
+    Ok(())
+}
+
+/// A whole file, of whose records nothing is known.
+fn stray(sequence: u64, bytes: u64, cause: Cause) -> Damage {
+    Damage {
+        segment: sequence,
+        position: 0,
+        bytes,
+        offsets: Offset(0)..Offset(0),
+        cause,
+    }
 }
 
 impl Survey {
@@ -202,6 +284,40 @@ impl Survey {
         });
     }
 
+    /// Notes that a file ends before what it held does, if it does: a segment never shrinks.
+    fn say_short(&mut self, headed: &Headed, end: u64, next: u64) {
+        if headed.length < end {
+            self.recovered.damage.push(Damage {
+                segment: headed.header.sequence,
+                position: headed.length,
+                bytes: end - headed.length,
+                offsets: Offset(next)..Offset(next),
+                cause: Cause::Short,
+            });
+        }
+    }
+
+    fn say_rebuilt(&mut self, headed: &Headed) {
+        if !headed.rebuilt {
+            return;
+        }
+        let at = Offset(headed.header.first);
+        let mut say = |position: u64, end: u64, cause| {
+            self.recovered.damage.push(Damage {
+                segment: headed.header.sequence,
+                position,
+                bytes: end - position,
+                offsets: at..at,
+                cause,
+            });
+        };
+        say(0, DATA_START, Cause::SegmentHeader);
+        if DATA_START < headed.found_from {
+            // What lay there came before anything that can be read, so no offset names it.
+            say(DATA_START, headed.found_from, Cause::Header);
+        }
+    }
+
     /// Adds a segment that has another behind it, which says where it ends.
     fn add_sealed(
         &mut self,
@@ -209,21 +325,25 @@ impl Survey {
         headed: &Headed,
         next: &SegmentHeader,
     ) -> io::Result<()> {
+        self.say_rebuilt(headed);
         let mut extent = headed.extent();
         let mut record_bytes = None;
         if next.sequence != headed.header.sequence + 1 {
             // The one that knew where this one ends is missing, so it is walked through.
             let file = disk.open(&headed.name())?;
-            let mut scan = Scan::new(file.as_ref(), extent.clone());
-            while scan.next()?.is_some() {}
-            self.recovered.bytes_scanned += scan.bytes_read();
-            let end = scan.offset().min(next.first);
+            let mut walked = Walked::through(file.as_ref(), extent.clone())?;
+            self.recovered.bytes_scanned += walked.bytes_read;
+            let end = walked.end.min(next.first);
             self.lose_segments(headed.header.sequence + 1, end..next.first);
+            if let Some(torn) = walked.torn() {
+                (extent.torn_from, extent.voids) = (torn.from, torn.voids);
+            }
         } else if let Some(end) = headed.header.repacked {
             // The next one's header speaks of the layout it had before. All in it is whole.
-            extent.end_position = headed.within(end.end_position);
+            self.say_short(headed, end.end_position, next.first);
             record_bytes = Some(end.record_bytes);
         } else {
+            self.say_short(headed, next.before_end, next.first);
             extent.end_position = headed.within(next.before_end);
             record_bytes = Some(next.before_record_bytes).filter(|&bytes| bytes != 0);
             if next.before_torn != 0 {
@@ -248,18 +368,20 @@ impl Survey {
         &mut self,
         disk: &Arc<dyn Disk>,
         headed: &Headed,
-        zone: Extent,
+        mut zone: Extent,
     ) -> io::Result<Vec<Range<u64>>> {
+        // It begins somewhere in the middle, which is no reason to look through all that comes before.
+        zone.order = Arc::new(OnceLock::from(Order::Grows));
         let file = disk.open(&headed.name())?;
         let mut scan = Scan::new(file.as_ref(), zone);
         let mut groups = Groups::default();
         while let Some(found) = scan.next()? {
             if let Found::Record(placed) = found {
-                groups.take(placed.stored.offset.0, placed.flags);
+                groups.take(placed.stored.offset.0, placed.flags, placed.position);
             }
         }
         self.recovered.bytes_scanned += scan.bytes_read();
-        Ok(groups.finish())
+        Ok(groups.voids())
     }
 
     /// Walks through the last segment to find where the log ends, and how.
@@ -281,27 +403,37 @@ impl Survey {
                 file.forget_cached()?;
             }
         }
-        let mut walked = Walked::through(file.as_ref(), headed)?;
+        self.say_rebuilt(headed);
+        let mut walked = Walked::through(file.as_ref(), headed.extent())?;
         if headed.header.repacked.is_some() {
             walked.seal();
         }
+        // What its header says can't be written anew, so nothing is written behind it either.
+        walked.closed &= !headed.rebuilt;
+        let torn = walked.torn();
         self.recovered.bytes_scanned += walked.bytes_read;
         self.recovered.end = Offset(walked.end);
         self.recovered.clean = walked.closed;
         self.recovered.damage.extend(walked.damage);
+        // A backup of a running log has of its last segment what was durable, and no more.
+        if !walked.closed && headed.length != walked.end_position {
+            let own = headed.header.repacked.map(|end| end.end_position);
+            self.say_short(
+                headed,
+                own.unwrap_or(headed.header.segment_bytes),
+                walked.end,
+            );
+        }
         let (mut torn_from, mut voids) = (u64::MAX, Vec::new());
-        if !walked.closed && headed.header.repacked.is_none() {
-            torn_from = walked.last_frame;
-            voids = walked.last_frame_groups.finish();
-            let void: u64 = voids.iter().map(|void| void.end - void.start).sum();
-            let unreadable: u64 = walked.last_frame_damage.iter().map(Damage::records).sum();
-            if void + unreadable != 0 {
+        if let Some(torn) = torn {
+            if torn.records != 0 {
                 self.recovered.torn = Some(Torn {
                     segment: headed.header.sequence,
-                    position: torn_from,
-                    records: void + unreadable,
+                    position: torn.from,
+                    records: torn.records,
                 });
             }
+            (torn_from, voids) = (torn.from, torn.voids);
         }
         let fixed = headed.fixed(torn_from, voids);
         let segment = Segment::new(fixed, walked.end, walked.end_position, !walked.closed);
@@ -309,154 +441,9 @@ impl Survey {
         walked
             .marks
             .into_iter()
-            .for_each(|mark| segment.learn(mark));
+            .for_each(|mark| segment.learn_mark(mark));
         self.table.push_back(Arc::new(segment));
         self.last_file = Some(file);
         Ok(())
-    }
-}
-
-/// What a walk through the last segment found.
-struct Walked {
-    end: u64,
-    end_position: u64,
-    /// The last thing found is the mark of a close.
-    closed: bool,
-    /// Before the last frame: not a crash's doing.
-    damage: Vec<Damage>,
-    /// Where the last frame begins whose beginning is readable. Only one frame is ever written
-    /// without being synced, and it is this one or the one behind it.
-    last_frame: u64,
-    last_frame_damage: Vec<Damage>,
-    last_frame_groups: Groups,
-    marks: Vec<Mark>,
-    /// Of readable records.
-    record_bytes: u64,
-    bytes_read: u64,
-}
-
-impl Walked {
-    fn through(file: &dyn File, headed: &Headed) -> io::Result<Self> {
-        let mut scan = Scan::new(file, headed.extent());
-        let mut walked = Self {
-            end: 0,
-            end_position: 0,
-            closed: false,
-            damage: Vec::new(),
-            last_frame: DATA_START,
-            last_frame_damage: Vec::new(),
-            last_frame_groups: Groups::default(),
-            marks: Vec::new(),
-            record_bytes: 0,
-            bytes_read: 0,
-        };
-        while let Some(found) = scan.next()? {
-            match found {
-                Found::Hole(_) if mutant::is("truncate-at-first-bad-frame") => break,
-                Found::Hole(hole) => {
-                    walked.closed = false;
-                    walked.last_frame_damage.push(hole);
-                }
-                Found::Record(placed) => {
-                    let offset = placed.stored.offset.0;
-                    walked.record_bytes += placed.record_bytes();
-                    if placed.flags & FLAG_FRAME != 0 {
-                        let position = placed.position;
-                        walked.last_frame = position;
-                        walked.damage.append(&mut walked.last_frame_damage);
-                        walked.last_frame_groups = Groups::default();
-                        walked.marks.push(Mark { offset, position });
-                    }
-                    walked.last_frame_groups.take(offset, placed.flags);
-                    walked.closed = placed.flags & FLAG_CLOSE != 0;
-                }
-            }
-        }
-        // A mark whose frame isn't whole was never acknowledged, so nothing was closed.
-        walked.closed &=
-            walked.last_frame_damage.is_empty() && walked.last_frame_groups.all_whole();
-        // Nor one behind which the padding isn't zero: the walk would have come to a boundary.
-        walked.closed &= scan.position().is_multiple_of(BLOCK_BYTES as u64);
-        walked.end = scan.offset();
-        walked.end_position = scan.position().next_multiple_of(BLOCK_BYTES as u64);
-        walked.bytes_read = scan.bytes_read();
-        Ok(walked)
-    }
-
-    /// It was repacked, and is the last only where those behind it are missing. All in it was whole, and
-    /// it says for ever where it ends: nothing is torn, and nothing may follow in it.
-    fn seal(&mut self) {
-        self.closed = false;
-        self.damage.append(&mut self.last_frame_damage);
-    }
-}
-
-/// Finds the groups that aren't whole among the records of a frame.
-#[derive(Debug, Default)]
-struct Groups {
-    open: Option<Range<u64>>,
-    voids: Vec<Range<u64>>,
-}
-
-impl Groups {
-    fn take(&mut self, offset: u64, flags: u8) {
-        let continues = self.open.as_ref().is_some_and(|open| open.end == offset);
-        if flags & FLAG_FIRST != 0 || !continues {
-            self.voids.extend(self.open.take());
-        }
-        if flags & FLAG_FIRST != 0 {
-            self.open = Some(offset..offset + 1);
-        } else if let Some(open) = &mut self.open {
-            open.end = offset + 1;
-        } else {
-            // Its group's first record is missing.
-            self.voids.push(offset..offset + 1);
-        }
-        if flags & FLAG_LAST != 0 {
-            self.open = None;
-        }
-    }
-
-    fn all_whole(&self) -> bool {
-        self.open.is_none() && self.voids.is_empty()
-    }
-
-    fn finish(mut self) -> Vec<Range<u64>> {
-        if mutant::is("drop-group-tail") {
-            return Vec::new();
-        }
-        self.voids.extend(self.open);
-        self.voids
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// Void ranges as pairs of first and end.
-    #[track_caller]
-    fn check(records: &[(u64, u8)], voids: &[(u64, u64)]) {
-        let mut groups = Groups::default();
-        for &(offset, flags) in records {
-            groups.take(offset, flags);
-        }
-        let found: Vec<_> = groups.finish().iter().map(|r| (r.start, r.end)).collect();
-        assert_eq!(found, voids);
-    }
-
-    const ONE: u8 = FLAG_FIRST | FLAG_LAST;
-
-    #[test]
-    fn whole_groups_count() {
-        check(&[(0, ONE), (1, FLAG_FIRST), (2, 0), (3, FLAG_LAST)], &[]);
-    }
-
-    #[test]
-    fn a_group_without_its_end_beginning_or_middle_is_void() {
-        check(&[(0, FLAG_FIRST), (1, 0)], &[(0, 2)]);
-        check(&[(1, 0), (2, FLAG_LAST), (3, ONE)], &[(1, 2), (2, 3)]);
-        check(&[(0, FLAG_FIRST), (2, FLAG_LAST)], &[(0, 1), (2, 3)]);
-        check(&[(0, FLAG_FIRST), (2, ONE)], &[(0, 1)]);
     }
 }

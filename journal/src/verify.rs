@@ -11,12 +11,12 @@ use std::sync::Arc;
 
 use crate::clock::WallTime;
 use crate::disk::{Disk, File};
-use crate::layout::{BLOCK_BYTES, SegmentHeader};
+use crate::layout::{BLOCK_BYTES, SEGMENT_HEADER_BYTES, SegmentHeader};
 use crate::os_disk::OsDisk;
 use crate::reader::ReadError;
 use crate::record::{Offset, Stored};
 use crate::recovery::{OpenError, Recovered};
-use crate::scan::{Damage, Found, Scan};
+use crate::scan::{Cause, Damage, Found, Scan};
 use crate::segment::{Segment, segment_name};
 use crate::survey::{Access, survey};
 
@@ -48,15 +48,15 @@ pub struct Verified {
     pub damage: Vec<Damage>,
     /// What opening the log would say.
     pub recovered: Recovered,
+    /// Whether opening the log would be refused.
+    pub refused: bool,
 }
 
 impl Verified {
-    /// Whether every record that was ever acknowledged, and not reclaimed, can be read; as far as
-    /// the log can tell.
+    /// Whether nothing is damaged, but for what crashes tore: every record that was ever
+    /// acknowledged, and not reclaimed, can be read; as far as the log can tell.
     pub fn is_whole(&self) -> bool {
-        self.damage
-            .iter()
-            .all(|damage| damage.cause == crate::Cause::Torn)
+        self.damage.iter().all(|damage| damage.cause == Cause::Torn)
     }
 }
 
@@ -97,7 +97,9 @@ pub fn verify_disk(disk: impl Disk) -> Result<Verified, OpenError> {
     let survey = survey(&disk, Access::Visitor)?;
     // What the walks below come across themselves isn't taken from the survey a second time.
     let mut damage: Vec<Damage> = survey.recovered.damage.clone();
-    damage.retain(|damage| damage.cause == crate::Cause::Segment && damage.offsets.is_empty());
+    damage.retain(|damage| {
+        is_of_files(damage.cause) || (damage.cause == Cause::Header && damage.records() == 0)
+    });
     let mut segments = Vec::new();
     for segment in &survey.table {
         let verified = verify_segment(&disk, segment, &mut damage);
@@ -106,11 +108,35 @@ pub fn verify_disk(disk: impl Disk) -> Result<Verified, OpenError> {
             source,
         })?);
     }
+    // A segment that is missing shows as a hole behind the one before it.
+    let missing: Vec<Damage> = damage
+        .iter()
+        .filter(|damage| damage.cause == Cause::Segment && damage.records() != 0)
+        .cloned()
+        .collect();
+    damage.retain(|damage| {
+        damage.cause == Cause::Segment || missing.iter().all(|one| one.offsets != damage.offsets)
+    });
+    damage.sort_by_key(|damage| (damage.segment, damage.position));
     Ok(Verified {
         segments,
         damage,
         recovered: survey.recovered,
+        refused: survey.refused,
     })
+}
+
+/// Whether this is wrong with a file as such, and not found by a walk through its records.
+fn is_of_files(cause: Cause) -> bool {
+    match cause {
+        Cause::Segment | Cause::SegmentHeader | Cause::Short | Cause::Foreign => true,
+        Cause::Torn
+        | Cause::Body
+        | Cause::Header
+        | Cause::Padding
+        | Cause::Order
+        | Cause::HeaderCopy => false,
+    }
 }
 
 /// Opens a segment's file. A running node may have repacked it since its header was read: then what
@@ -136,6 +162,17 @@ fn verify_segment(
 ) -> io::Result<VerifiedSegment> {
     let name = segment_name(segment.sequence);
     let (segment, file) = open_segment(disk, segment)?;
+    let block = file.read_at(0, BLOCK_BYTES)?;
+    if let Some(copy) = SegmentHeader::damaged_copy(&block) {
+        let at = Offset(segment.first);
+        damage.push(Damage {
+            segment: segment.sequence,
+            position: copy as u64,
+            bytes: SEGMENT_HEADER_BYTES as u64,
+            offsets: at..at,
+            cause: Cause::HeaderCopy,
+        });
+    }
     let mut scan = Scan::new(file.as_ref(), segment.extent_from(segment.first));
     let (mut records, mut body_bytes) = (0, 0);
     while let Some(found) = scan.next()? {
@@ -257,10 +294,7 @@ fn fetch(
         && let Some(found) = scan.next()?
     {
         if let Found::Record(placed) = found {
-            segment.learn(crate::segment::Mark {
-                offset: placed.stored.offset.0,
-                position: placed.position,
-            });
+            segment.learn(&placed);
             if from <= placed.stored.offset.0 {
                 batch.push_back(placed.stored);
             }

@@ -187,23 +187,204 @@ fn a_segment_under_another_name_is_refused() {
 }
 
 #[test]
-fn a_last_segment_without_header_is_refused_since_the_next_offset_is_unknown() {
-    let disk = log();
-    overwrite(&disk, "000000000004.seg", 0, &[0; 96]);
+fn the_only_segment_without_header_is_refused_and_still_looked_at() {
+    let disk = ModelDisk::new();
+    run(&disk, small(), async |journal| {
+        journal.append(group(1, &[900])).await.unwrap();
+    });
+    overwrite(&disk, "000000000001.seg", 0, &[0; 96]);
     let error = open(&disk).unwrap_err();
     assert!(matches!(error, OpenError::LastHeader { .. }), "{error}");
+    let verified = verify_disk(disk).unwrap();
+    assert!(verified.refused && !verified.is_whole(), "{verified}");
+}
+
+/// A segment's header has both copies in one block: what it said follows from the others.
+#[test]
+fn a_segment_without_header_is_found_by_the_others() {
+    for sequence in 1..=4 {
+        let disk = log();
+        let all = read(&disk);
+        let name = format!("{sequence:012}.seg");
+        overwrite(&disk, &name, 0, &[0; 96]);
+        let verified = verify_disk(disk.clone()).unwrap();
+        let [damage] = &verified.damage[..] else {
+            panic!("{verified}");
+        };
+        assert_eq!(
+            (damage.segment, damage.cause, damage.records()),
+            (sequence, Cause::SegmentHeader, 0)
+        );
+        assert_eq!(read(&disk), all);
+        // Twice, since the segment that is written next has the lost one behind it.
+        for more in 0..2 {
+            let ran = run(&disk, small(), async |journal| {
+                journal.append(group(900 + more, &[100])).await.unwrap()
+            });
+            assert_eq!(
+                ran.recovered.damage,
+                std::slice::from_ref(damage),
+                "{}",
+                ran.recovered
+            );
+            assert_eq!(ran.result.start.0, all.len() as u64 + u64::from(more));
+        }
+        assert_eq!(read(&disk)[..all.len()], all);
+    }
 }
 
 #[test]
-fn a_middle_segment_without_header_is_a_named_hole() {
-    let disk = log();
+fn a_repacked_segment_without_header_is_found_by_the_others() {
+    let disk = ModelDisk::new();
+    run(&disk, small(), async |journal| {
+        let mut id = 0;
+        while journal.segments().len() < 4 {
+            journal.append(group(id, &[200])).await.unwrap();
+            id += 1;
+        }
+        while journal.repack().unwrap().is_some() {}
+        journal.close(group(id, &[0])).await.unwrap();
+    });
+    let all = read(&disk);
     overwrite(&disk, "000000000002.seg", 0, &[0; 96]);
-    let ran = run(&disk, small(), async |_| ());
-    let [damage] = &ran.recovered.damage[..] else {
-        panic!("{}", ran.recovered);
-    };
-    assert_eq!((damage.segment, damage.cause), (2, Cause::Segment));
+    assert_eq!(read(&disk), all);
     assert!(!verify_disk(disk).unwrap().is_whole());
+}
+
+/// Blocks that changed places cost nothing that is whole; believing the first of them would cost all between.
+#[test]
+fn records_that_changed_places_are_found_where_they_lie() {
+    let disk = whole_log_of(12);
+    let all = read(&disk);
+    assert_eq!(all.len(), 12);
+    let file = disk.open("000000000001.seg").unwrap();
+    let block = |n: u64| file.read_at(n * 4096, 4096).unwrap();
+    let (third, ninth) = (block(3), block(9));
+    file.write_at(3 * 4096, &ninth).unwrap();
+    file.write_at(9 * 4096, &third).unwrap();
+    file.sync().unwrap();
+    assert_eq!(read(&disk), all);
+    let verified = verify_disk(disk.clone()).unwrap();
+    let [damage] = &verified.damage[..] else {
+        panic!("{verified}");
+    };
+    assert_eq!((damage.cause, damage.records()), (Cause::Order, 0));
+    let ran = run(&disk, small(), async |journal| {
+        journal.append(group(50, &[900])).await.unwrap();
+        let mut reader = journal.reader();
+        let get = |offset| reader.get(Offset(offset)).unwrap().is_some();
+        (0..12).map(get).filter(|found| *found).count()
+    });
+    assert_eq!(ran.result, 12);
+    // One of them a second time, in place of another.
+    file.write_at(5 * 4096, &block(6)).unwrap();
+    file.sync().unwrap();
+    let rest: Vec<u64> = read(&disk).iter().map(|record| record.offset.0).collect();
+    assert_eq!(rest, [0, 1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12]);
+}
+
+/// A last frame that was whole when the log was opened after a crash isn't the crash's doing when it is
+/// damaged later; it was all too easy to call it so.
+#[test]
+fn what_was_whole_after_a_crash_is_not_torn_when_it_is_damaged_later() {
+    let disk = ModelDisk::new();
+    run(&disk, small(), async |journal| {
+        for id in 0..3 {
+            journal.append(group(id, &[900, 900])).await.unwrap();
+        }
+    });
+    let disk = disk.crash(CrashRule::Nothing, 1);
+    run(&disk, small(), async |journal| {
+        journal.append(group(3, &[900])).await.unwrap();
+    });
+    assert!(verify_disk(disk.clone()).unwrap().is_whole());
+    disk.flip_bit("000000000001.seg", 3 * 4096 + 100, 1);
+    let verified = verify_disk(disk).unwrap();
+    assert!(!verified.is_whole(), "{verified}");
+    let [damage] = &verified.damage[..] else {
+        panic!("{verified}");
+    };
+    assert_eq!((damage.cause, damage.records()), (Cause::Body, 1));
+}
+
+#[test]
+fn a_file_that_was_cut_short_is_named() {
+    let disk = whole_log_of(6);
+    let whole = verify_disk(disk.clone()).unwrap();
+    assert!(whole.is_whole(), "{whole}");
+    let file = disk.open("000000000001.seg").unwrap();
+    file.zero_fill(4 * 4096 + 20).unwrap();
+    file.sync().unwrap();
+    let verified = verify_disk(disk.clone()).unwrap();
+    let [damage] = &verified.damage[..] else {
+        panic!("{verified}");
+    };
+    assert_eq!(
+        (damage.cause, damage.position),
+        (Cause::Short, 4 * 4096 + 20)
+    );
+    let ran = run(&disk, small(), async |_| ());
+    assert_eq!(ran.recovered.damage, std::slice::from_ref(damage));
+    // Where a frame ends, as a backup of a running log does.
+    file.zero_fill(4 * 4096).unwrap();
+    file.sync().unwrap();
+    assert!(verify_disk(disk).unwrap().is_whole());
+    // Within a block: what is before the cut is there.
+    let disk = whole_log_of(6);
+    let file = disk.open("000000000001.seg").unwrap();
+    file.zero_fill(6 * 4096 + 1000).unwrap();
+    file.sync().unwrap();
+    assert_eq!(read(&disk).len(), 6);
+    assert!(!verify_disk(disk).unwrap().is_whole());
+}
+
+/// One segment of so many records, each in a block of its own.
+fn whole_log_of(records: u32) -> ModelDisk {
+    let disk = ModelDisk::new();
+    run(&disk, small(), async |journal| {
+        for id in 0..records {
+            journal.append(group(id, &[900])).await.unwrap();
+        }
+    });
+    disk
+}
+
+#[test]
+fn one_damaged_copy_of_a_header_is_named_by_who_verifies() {
+    for (byte, at) in [(40, 0), (2048 + 40, 2048)] {
+        let disk = log();
+        disk.flip_bit("000000000002.seg", byte, 1);
+        let verified = verify_disk(disk).unwrap();
+        let [damage] = &verified.damage[..] else {
+            panic!("{verified}");
+        };
+        assert_eq!(
+            (damage.cause, damage.segment, damage.position),
+            (Cause::HeaderCopy, 2, at)
+        );
+    }
+}
+
+#[test]
+fn a_foreign_file_doesnt_keep_the_others_from_being_looked_at() {
+    let (disk, other) = (log(), log());
+    let all = read(&disk);
+    let bytes = other.open("000000000003.seg").unwrap();
+    let bytes = bytes.read_at(0, 64 << 10).unwrap();
+    disk.open("000000000003.seg")
+        .unwrap()
+        .write_at(0, &bytes)
+        .unwrap();
+    let verified = verify_disk(disk.clone()).unwrap();
+    assert!(verified.refused);
+    let causes: Vec<_> = verified
+        .damage
+        .iter()
+        .map(|d| (d.segment, d.cause))
+        .collect();
+    assert_eq!(causes, [(3, Cause::Foreign), (3, Cause::Segment)]);
+    let rest = read(&disk);
+    assert!(rest.len() > all.len() / 2 && rest.iter().all(|record| all.contains(record)));
 }
 
 #[test]

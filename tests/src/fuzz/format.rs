@@ -122,37 +122,52 @@ pub(super) fn walk(file: &[u8], head: &Head) -> Walk {
     // Before which of the readable ones something is lost.
     let mut lost_before: Vec<usize> = Vec::new();
     let mut last_is_close = false;
+    let mut looked_up = false;
     loop {
-        if let Some(standing) = standing(file, at, head.generation, expected) {
-            if standing.record.offset != expected {
-                lost_before.push(readable.len());
+        let here = standing(file, at, head.generation, expected);
+        let jumps_to = match here {
+            Some(standing) if standing.record.offset == expected => {
+                expected += 1;
+                last_is_close = standing.whole && standing.record.flags & CLOSE != 0;
+                match standing.whole {
+                    true => readable.push(standing.record),
+                    false => lost_before.push(readable.len()),
+                }
+                at = standing.end;
+                continue;
             }
-            expected = standing.record.offset + 1;
-            last_is_close = standing.whole && standing.record.flags & CLOSE != 0;
-            match standing.whole {
-                true => readable.push(standing.record),
-                false => lost_before.push(readable.len()),
+            Some(_) => at,
+            None => {
+                let boundary = at.next_multiple_of(BLOCK);
+                if at != boundary && file[at..boundary].iter().all(|byte| *byte == 0) {
+                    at = boundary;
+                    continue;
+                }
+                let next = (at + 8..file.len())
+                    .step_by(8)
+                    .find(|&next| standing_is_there(file, next, head.generation, expected));
+                let Some(next) = next else { break };
+                next
             }
-            at = standing.end;
-            continue;
+        };
+        let found = standing(file, jumps_to, head.generation, expected);
+        let offset = found.expect("it was found there").record.offset;
+        if offset != expected
+            && let Some(all) = out_of_order(file, head)
+        {
+            looked_up = true;
+            expected = look_up(all, expected, &mut readable, &mut lost_before);
+            break;
         }
-        let boundary = at.next_multiple_of(BLOCK);
-        if at != boundary && file[at..boundary].iter().all(|byte| *byte == 0) {
-            at = boundary;
-            continue;
-        }
-        let next = (at + 8..file.len())
-            .step_by(8)
-            .find(|&next| standing_is_there(file, next, head.generation, expected));
-        let Some(next) = next else { break };
         lost_before.push(readable.len());
         last_is_close = false;
-        at = next;
+        (at, expected) = (jumps_to, offset);
     }
     let frame = readable.iter().rposition(|r| r.flags & FRAME != 0);
     let behind = readable.split_off(frame.unwrap_or_default());
     let whole = whole_groups(&behind);
     let closed = last_is_close
+        && !looked_up
         && lost_before
             .iter()
             .all(|at| frame.is_some_and(|frame| *at <= frame))
@@ -164,6 +179,47 @@ pub(super) fn walk(file: &[u8], head: &Head) -> Walk {
         end: expected,
         closed,
     }
+}
+
+/// All records whose header passes, by their offset, where they don't grow from first to last. What looks
+/// like one within the body of a whole one is none.
+fn out_of_order(file: &[u8], head: &Head) -> Option<Vec<Standing>> {
+    let mut all: Vec<Standing> = Vec::new();
+    let mut at = BLOCK;
+    while at < file.len() {
+        match standing(file, at, head.generation, head.first) {
+            Some(standing) => {
+                at = if standing.whole { standing.end } else { at + 8 };
+                all.push(standing);
+            }
+            None => at += 8,
+        }
+    }
+    let grows = all.is_sorted_by(|before, after| before.record.offset < after.record.offset);
+    all.sort_by_key(|standing| standing.record.offset);
+    (!grows).then_some(all)
+}
+
+/// Takes each record by its offset, wherever it lies; of several with one offset the first whole one.
+/// Returns the offset behind them.
+fn look_up(
+    all: Vec<Standing>,
+    mut expected: u64,
+    readable: &mut Vec<Record>,
+    lost_before: &mut Vec<usize>,
+) -> u64 {
+    lost_before.push(readable.len());
+    let from = all.partition_point(|standing| standing.record.offset < expected);
+    for same in all[from..].chunk_by(|a, b| a.record.offset == b.record.offset) {
+        let offset = same[0].record.offset;
+        let whole = same.iter().find(|standing| standing.whole);
+        if offset != expected || whole.is_none() {
+            lost_before.push(readable.len());
+        }
+        readable.extend(whole.map(|standing| standing.record.clone()));
+        expected = offset + 1;
+    }
+    expected
 }
 
 fn standing_is_there(file: &[u8], at: usize, generation: u64, expected: u64) -> bool {
