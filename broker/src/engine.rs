@@ -111,6 +111,8 @@ pub struct Found {
     pub view_anew: bool,
     /// Ranges of offsets that are lost to damage.
     pub lost: Vec<Range<Offset>>,
+    /// The same of kept, in its own offsets.
+    pub kept_lost: Vec<Range<Offset>>,
     /// Deliveries that may have ended the process before, twice, and now go one at a time.
     pub suspects: u64,
 }
@@ -593,6 +595,7 @@ fn found(standing: &Standing, careful: &Careful) -> Found {
         triggers: kind(Kind::Trigger) as u64,
         view_anew: standing.anew,
         lost: fold.lost.clone(),
+        kept_lost: standing.kept.lost.clone(),
         suspects: careful.suspects() as u64,
     }
 }

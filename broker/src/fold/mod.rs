@@ -78,6 +78,12 @@ pub enum OpenError {
     /// What was folded can't be written or looked up.
     #[error(transparent)]
     View(#[from] ViewError),
+    /// The log was not empty, and is.
+    #[error("the log is empty, and held records that kept or the view go by")]
+    LogGone,
+    /// Kept was not empty, and is.
+    #[error("kept is empty, and held records that the view goes by")]
+    KeptGone,
     /// The disk with the kept records can't be written.
     #[error("what is kept can't be written")]
     KeptStopped,

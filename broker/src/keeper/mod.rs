@@ -7,6 +7,7 @@
 
 mod compact;
 mod compare;
+mod ends;
 mod expire;
 mod open;
 mod quota;

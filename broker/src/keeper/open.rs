@@ -11,7 +11,7 @@ use super::{COMMIT_BYTES, Changed, commit};
 use crate::fold::{Fold, OpenError, READ_BYTES};
 use crate::kept::{Kept, records};
 use crate::records::{EVENT, REJECTED};
-use crate::view::{Loaded, Place, View, ViewError, What};
+use crate::view::{AsOf, Loaded, Place, View, ViewError, What};
 
 /// How far opening has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,10 +43,25 @@ pub(crate) fn open(
     place: &Place,
     on_progress: &OnProgress,
 ) -> Result<Standing, OpenError> {
-    let (view, loaded) = match open_view(place, log, &kept) {
-        Ok(opened) => opened,
+    let seen = match open_view(place, log, &kept) {
+        Ok(seen) => Some(seen),
         Err(error) => {
             tracing::warn!(%error, ?place, "the view is made anew");
+            None
+        }
+    };
+    let as_of = seen.as_ref().and_then(|seen| seen.as_of.as_ref());
+    // Before anything is changed.
+    let cut = super::ends::compare(log, &kept, as_of)?;
+    let (view, loaded) = match seen {
+        Some(Seen {
+            view,
+            loaded: Some(loaded),
+            ..
+        }) => (view, Some(loaded)),
+        unusable => {
+            // Closed before its file is removed.
+            drop(unusable);
             (View::anew(place)?, None)
         }
     };
@@ -66,6 +81,9 @@ pub(crate) fn open(
             (fold, Kept::new(kept, Arc::clone(&view), to, live))
         }
     };
+    let (mut fold, mut kept) = (fold, kept);
+    fold.lost.extend(cut.log);
+    kept.lost.extend(cut.kept);
     let mut opening = Opening {
         log,
         log_end: *log.durable().borrow(),
@@ -85,22 +103,25 @@ pub(crate) fn open(
     Ok(opening.standing)
 }
 
+/// A view that could be opened.
+struct Seen {
+    view: View,
+    /// What is in it, if it can be gone on from.
+    loaded: Option<Loaded>,
+    as_of: Option<AsOf>,
+}
+
 /// A view that panics where it is read is as good as none.
-fn open_view(
-    place: &Place,
-    log: &Journal,
-    kept: &Journal,
-) -> Result<(View, Option<Loaded>), ViewError> {
+fn open_view(place: &Place, log: &Journal, kept: &Journal) -> Result<Seen, ViewError> {
     let opened = catch_unwind(AssertUnwindSafe(|| {
         let view = View::open(place)?;
-        match view.load(log, kept)? {
-            Some(loaded) => Ok((view, Some(loaded))),
-            None => {
-                // Closed before its file is removed.
-                drop(view);
-                Ok((View::anew(place)?, None))
-            }
-        }
+        let as_of = view.as_of()?;
+        let loaded = view.load(log, kept)?;
+        Ok(Seen {
+            view,
+            loaded,
+            as_of,
+        })
     }));
     opened.unwrap_or(Err(ViewError::Damaged("reading it panicked")))
 }

@@ -7,6 +7,7 @@
 pub mod records;
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 use journal::{AppendError, Group, Journal, Offset, RECORD_HEADER_BYTES, Record, Stored};
@@ -99,6 +100,8 @@ pub(crate) struct Kept {
     pub(crate) live: BTreeMap<Offset, u64>,
     /// The first offsets of the segments.
     firsts: Vec<Offset>,
+    /// Ranges of its own offsets that were lost to damage, of those that were read since the start.
+    pub(crate) lost: Vec<Range<Offset>>,
 }
 
 impl Kept {
@@ -114,6 +117,7 @@ impl Kept {
             to,
             live,
             firsts: Vec::new(),
+            lost: Vec::new(),
         };
         kept.look_at_segments();
         kept
@@ -148,6 +152,12 @@ impl Kept {
             let reading = self.journal.read(self.to, READ_BYTES)?;
             for stored in &reading.records {
                 self.learn(stored)?;
+            }
+            let torn = journal::Cause::Torn;
+            let damaged = reading.damaged.iter();
+            for damage in damaged.filter(|one| one.records() != 0 && one.cause != torn) {
+                tracing::error!(%damage, "what was kept of reclaimed segments is damaged");
+                self.lost.push(damage.offsets.clone());
             }
             self.to = reading.next;
             after(self)?;

@@ -1,6 +1,6 @@
 //! Reading the view at a start.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 
 use journal::{Journal, Offset, mutant};
 use redb::{ReadableDatabase, ReadableTable};
@@ -20,7 +20,39 @@ pub(crate) struct Loaded {
     pub(crate) registry: Registry,
 }
 
+/// How far a view's owner had come when it was last written.
+#[derive(Debug, Clone)]
+pub(crate) struct AsOf {
+    pub(crate) log_id: u64,
+    /// The log held all records before this.
+    pub(crate) log_to: Offset,
+    pub(crate) kept_id: u64,
+    /// And kept all before this.
+    pub(crate) kept_to: Offset,
+    /// The first offsets of the segments of kept, each with the bytes of it that were needed.
+    pub(crate) kept_live: BTreeMap<Offset, u64>,
+}
+
 impl View {
+    /// How far log and kept went when it was last written, whether it can be used or not.
+    pub(crate) fn as_of(&self) -> Result<Option<AsOf>, ViewError> {
+        let reading = self.database.begin_read()?;
+        let bytes = reading.open_table(tables::STATE)?.get("state")?;
+        let Some(state) = bytes
+            .map(|bytes| State::decode(bytes.value()))
+            .transpose()?
+        else {
+            return Ok(None);
+        };
+        Ok(state.map(|state| AsOf {
+            log_id: state.log_id,
+            log_to: state.folded_to,
+            kept_id: state.kept_id,
+            kept_to: state.kept_to,
+            kept_live: state.kept_live,
+        }))
+    }
+
     /// What is in the view, if it is of this log and this kept, and neither lacks what it is as
     /// of: then it must be folded anew.
     pub(crate) fn load(&self, log: &Journal, kept: &Journal) -> Result<Option<Loaded>, ViewError> {

@@ -4,7 +4,7 @@
 //! take in only what came behind its last commit, and it is where dead letters and the places of
 //! kept records are looked up, so that neither costs memory. A view that is missing, damaged, of
 //! another log or another format, or that knows more than the log (which lost its end, or was
-//! restored), is thrown away and folded anew from kept and the log.
+//! restored), is thrown away and folded anew from kept and the log; what it knew more is said.
 //!
 //! One thread writes: the keeper, which commits every [`crate::keeper::COMMIT_BYTES`] of log or
 //! [`crate::keeper::COMMIT_EVERY`], and before anything is reclaimed. What it changed since lies in
@@ -45,7 +45,7 @@ use self::ahead::Ahead;
 pub use self::ahead::{AHEAD_BYTES, COMMIT_ROOM_BYTES};
 pub(crate) use self::changes::{Changes, KeptAt, What};
 pub use self::letters::Counts;
-pub(crate) use self::load::Loaded;
+pub(crate) use self::load::{AsOf, Loaded};
 pub use self::place::{Place, VIEW_FILE};
 pub(crate) use self::state::State;
 

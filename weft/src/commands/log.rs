@@ -15,7 +15,7 @@ use broker::records::{
     self, DEAD, EVENT, FORWARD, HELD, INTENT, MARK, Malformed, PARKED, PAUSED, REDRIVEN, REJECTED,
     REPLAYED, ROUTED, SETTLED, STARTED, TRIGGER_SET, routed, settled,
 };
-use journal::{Offset, OpenError, Stored, Verified};
+use journal::{Cause, Offset, OpenError, Stored, Verified};
 use serde_json::{Value, json};
 
 use crate::admin::convert::{event_view, payload};
@@ -152,7 +152,32 @@ fn report(verified: &Verified) -> String {
         count(records),
         count(lost)
     ));
+    text.push_str(verdict(verified));
     text
+}
+
+/// What all of it comes to, in a line.
+fn verdict(verified: &Verified) -> &'static str {
+    let loses = |damage: &journal::Damage| {
+        let file = matches!(damage.cause, Cause::Segment | Cause::Short);
+        damage.cause != Cause::Torn && (file || damage.records() != 0)
+    };
+    let is_torn = || verified.damage.iter().any(|damage| damage.records() != 0);
+    match () {
+        () if verified.refused => {
+            "DAMAGED so that no node starts on it: restore a backup, or put back the file that is named above; `weft log cat` prints what can be read\n"
+        }
+        () if verified.damage.iter().any(loses) => {
+            "DAMAGED: what is named above is lost; `weft log cat` prints the rest, and a node that is started goes on with that\n"
+        }
+        () if !verified.is_whole() => {
+            "DAMAGED, and no record lost: the disk gave back other bytes than it was given\n"
+        }
+        () if is_torn() => {
+            "whole but for what a crash tore: nobody was told that those records were stored, unless the disk damaged them since\n"
+        }
+        () => "whole: every record that it held is there\n",
+    }
 }
 
 fn document(verified: &Verified) -> Value {
@@ -178,6 +203,7 @@ fn document(verified: &Verified) -> Value {
     });
     json!({
         "whole": verified.is_whole(),
+        "refused": verified.refused,
         "clean": verified.recovered.clean,
         "segments": segments.collect::<Vec<_>>(),
         "damage": damage.collect::<Vec<_>>(),

@@ -2,10 +2,11 @@
 //! and loaded, and a line to paste that sends the first event.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 use std::path::Path;
 
 use broker::engine::Found;
-use journal::Recovered;
+use journal::{Offset, Recovered};
 use triggers::run::filter::Attribute;
 use triggers::{Filter, Lowered, Report};
 
@@ -21,6 +22,7 @@ pub(crate) struct Banner<'a> {
     pub(crate) bytes_max: u64,
     pub(crate) workers: usize,
     pub(crate) recovered: &'a Recovered,
+    pub(crate) kept_recovered: &'a Recovered,
     pub(crate) found: &'a Found,
     pub(crate) report: &'a Report,
     pub(crate) lowered: &'a Lowered,
@@ -56,6 +58,9 @@ impl Banner<'_> {
         }
         for text in self.recovery() {
             row("log", text);
+        }
+        for text in damage_of(self.kept_recovered, &self.found.kept_lost) {
+            row("kept", text);
         }
         row("loaded", self.report.counts.to_string());
         row("workers", self.workers.to_string());
@@ -99,23 +104,7 @@ impl Banner<'_> {
                 many(found.suspects, "suspect goes", "suspects go")
             ));
         }
-        if let Some(torn) = &recovered.torn {
-            lines.push(format!(
-                "the last frame was torn or lost: {} records, none of them acknowledged if it was the crash",
-                torn.records
-            ));
-        }
-        lines.extend(
-            recovered
-                .damage
-                .iter()
-                .map(|damage| format!("DAMAGE {damage}")),
-        );
-        let lost = found
-            .lost
-            .iter()
-            .map(|range| format!("LOST offsets {} to {}", range.start.0, range.end.0 - 1));
-        lines.extend(lost);
+        lines.extend(damage_of(recovered, &found.lost));
         lines
     }
 
@@ -157,6 +146,24 @@ impl Banner<'_> {
             trigger.name
         )
     }
+}
+
+/// What of a journal isn't there any more.
+fn damage_of(recovered: &Recovered, lost: &[Range<Offset>]) -> Vec<String> {
+    let mut lines = Vec::new();
+    if let Some(torn) = &recovered.torn {
+        lines.push(format!(
+            "the last frame was torn or lost: {} records, none of them acknowledged if it was the crash",
+            torn.records
+        ));
+    }
+    let damage = recovered.damage.iter();
+    lines.extend(damage.map(|damage| format!("DAMAGE {damage}")));
+    let lost = lost
+        .iter()
+        .map(|range| format!("LOST offsets {} to {}", range.start.0, range.end.0 - 1));
+    lines.extend(lost);
+    lines
 }
 
 /// How to call this program from the folder it was called in: as it was called, without the
@@ -226,7 +233,7 @@ mod tests {
     use std::sync::Arc;
 
     use expect_test::{Expect, expect};
-    use journal::{Cause, Damage, Offset, Torn};
+    use journal::{Cause, Damage, Torn};
     use triggers::Catalog;
     use triggers::files::File;
 
@@ -266,6 +273,7 @@ spec:
             segments: 0,
             bytes_scanned: 0,
         };
+        let kept_recovered = recovered.clone();
         let mut found = Found::default();
         change(&mut recovered, &mut found);
         let banner = Banner {
@@ -277,6 +285,7 @@ spec:
             bytes_max: 10 << 30,
             workers: 2,
             recovered: &recovered,
+            kept_recovered: &kept_recovered,
             found: &found,
             report: &change_of_files.report(further),
             lowered: &lowered,
@@ -347,6 +356,7 @@ spec:
             (found.owed, found.parked, found.dead_letters) = (1_200, 7, 1);
             found.suspects = 3;
             found.lost.push(Offset(400)..Offset(401));
+            found.kept_lost.push(Offset(7)..Offset(9));
         };
         check(
             TRIGGER,
@@ -361,8 +371,9 @@ spec:
                   log      1,200 deliveries owed, 7 of them to be tried again, 1 dead letter
                   log      CAREFUL: the process ended repeatedly with the same deliveries under way; 3 suspects go one at a time
                   log      the last frame was torn or lost: 12 records, none of them acknowledged if it was the crash
-                  log      DAMAGE segment 2 at byte 4096: body damaged, 64 bytes, 1 records (offsets 400 to 400)
+                  log      DAMAGE segment 2 at byte 4096: body damaged, 64 bytes, 1 record (offset 400)
                   log      LOST offsets 400 to 400
+                  kept     LOST offsets 7 to 8
                   loaded   0 brokers, 1 trigger, 0 nodes from 1 file
                   workers  2
 

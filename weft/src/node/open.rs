@@ -36,6 +36,8 @@ pub(crate) struct Node {
     pub(crate) kept_driver: Driver,
     /// What the journal found.
     pub(crate) recovered: Recovered,
+    /// What it found in kept.
+    pub(crate) kept_recovered: Recovered,
     /// What is fixed about the journal.
     pub(crate) facts: Facts,
     /// The time.
@@ -66,7 +68,7 @@ pub(crate) fn open(settings: &Settings, spans: Arc<dyn Spans>) -> Result<Node, F
         true => Journal::open(ModelDisk::memory(), clock.clone(), kept_options),
         false => Journal::open_folder(&data.join(KEPT_FOLDER), clock.clone(), kept_options),
     };
-    let (kept, kept_driver, _) = kept.map_err(|error| refused(error, data))?;
+    let (kept, kept_driver, kept_recovered) = kept.map_err(|error| refused(error, data))?;
     let view = match in_memory {
         true => Place::Memory,
         false => Place::File(data.join(VIEW_FILE)),
@@ -86,23 +88,30 @@ pub(crate) fn open(settings: &Settings, spans: Arc<dyn Spans>) -> Result<Node, F
         retention_dead_letters: storage.retention_dead_letters,
         seed: clock.wall().0 ^ u64::from(std::process::id()).rotate_left(32) ^ facts.log_id,
     };
-    let opened = Engine::open(setup).map_err(|error| {
-        Failure::new(
-            Exit::Log,
-            format!(
-                "the log in {} can't be used: {error}",
-                settings.data.display()
-            ),
-        )
-        .cure("nothing was changed; see `weft log verify` and `weft log cat`")
-    })?;
+    let opened = Engine::open(setup).map_err(|error| unusable(&error, data))?;
     Ok(Node {
         opened,
         driver,
         kept_driver,
         recovered,
+        kept_recovered,
         facts,
         clock,
+    })
+}
+
+/// What the engine says of what it was given.
+fn unusable(error: &broker::fold::OpenError, data: &Path) -> Failure {
+    use broker::fold::OpenError::{KeptGone, LogGone};
+    let said = format!("the log in {} can't be used: {error}", data.display());
+    Failure::new(Exit::Log, said).cure(match error {
+        LogGone => {
+            "nothing was changed. Put the folder log back, or restore a backup; to begin anew, remove kept and view.redb as well"
+        }
+        KeptGone => {
+            "nothing was changed. Put the folder kept back, or restore a backup; to go on without what it held, remove view.redb"
+        }
+        _ => "nothing was changed; see `weft log verify` and `weft log cat`",
     })
 }
 

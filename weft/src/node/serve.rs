@@ -73,6 +73,7 @@ pub(crate) async fn serve(settings: Settings, files: Vec<File>) -> Result<(), Fa
         driver,
         kept_driver,
         recovered,
+        kept_recovered,
         facts,
         clock,
     } = node;
@@ -160,6 +161,7 @@ pub(crate) async fn serve(settings: Settings, files: Vec<File>) -> Result<(), Fa
         bytes_max: settings.journal().bytes_max,
         workers: settings.workers,
         recovered: &recovered,
+        kept_recovered: &kept_recovered,
         found: &opened.found,
         report: &report,
         lowered: &lowered,
