@@ -8,6 +8,9 @@ use std::time::Duration;
 use journal::model_disk::ModelDisk;
 use journal::{Disk, DiskFacts, Entry, File};
 
+/// What the files of kept begin with, on a disk that holds the log too.
+pub const KEPT_PREFIX: &str = "kept-";
+
 /// The files of a model disk whose names begin so.
 #[derive(Clone)]
 pub struct Beside {

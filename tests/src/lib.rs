@@ -2,6 +2,8 @@
 //!
 //! [`World`] runs the engine in process, with paused time, scripted sinks and a disk that loses
 //! power on demand; the [`ledger`] writes down what was acknowledged and settles at the end. For
+//! tests of what the disk does to a data folder there are [`data`], its files as bytes, and
+//! [`mod@format`], which reads them by the document alone. For
 //! tests of the real program there is [`node`], which starts `weft`, and [`http`], which talks to
 //! it and listens for it.
 //!
@@ -11,6 +13,8 @@
 pub mod beside;
 pub mod chance;
 pub mod clock;
+pub mod data;
+pub mod format;
 pub mod fuzz;
 pub mod http;
 pub mod ledger;

@@ -29,7 +29,7 @@ use tokio::time::Instant;
 use triggers::files::File;
 use triggers::{BrokerName, Catalog, Change, Problem, Resource, ResourceKey};
 
-use crate::beside::Beside;
+use crate::beside::{Beside, KEPT_PREFIX};
 use crate::clock::TestClock;
 use crate::ledger::{self, Acknowledged, Ledger};
 use crate::logbook::Logbook;
@@ -94,6 +94,7 @@ pub struct Builder {
     retention_dead_letters: Duration,
     bytes_max: Option<u64>,
     compares_views: Option<bool>,
+    damaged: bool,
 }
 
 impl Builder {
@@ -165,6 +166,13 @@ impl Builder {
         self
     }
 
+    /// Begins with records that are damaged: they may be lost, and then the view knows what they said
+    /// and a start without it doesn't.
+    pub fn damaged(mut self) -> Builder {
+        self.damaged = true;
+        self
+    }
+
     /// A trigger of the broker `default`. It sends to the sink of its own name unless its terms
     /// name another.
     pub fn trigger(self, name: &str, filters: impl Into<String>, terms: Terms) -> Builder {
@@ -202,6 +210,17 @@ impl Builder {
         world
     }
 
+    /// The same, where it may be refused.
+    ///
+    /// # Errors
+    ///
+    /// Why it was.
+    pub async fn try_start(self) -> Result<World, String> {
+        let mut world = self.not_started();
+        world.try_open().await?;
+        Ok(world)
+    }
+
     fn not_started(self) -> World {
         let beside = self.options.bytes_max + BESIDE_LOG_BYTES;
         let bytes_max = self.bytes_max.unwrap_or(beside);
@@ -220,13 +239,15 @@ impl Builder {
             retention: self.retention,
             retention_dead_letters: self.retention_dead_letters,
             bytes_max,
-            compares_views: self.compares_views.unwrap_or_else(compares_views),
+            compares_views: !self.damaged && self.compares_views.unwrap_or_else(compares_views),
+            damaged: self.damaged,
             seed: self.seed,
             ends: Ends::default(),
             failed_at: Rc::default(),
             view_anew: false,
             found: Found::default(),
             recovered: None,
+            kept_recovered: None,
             running: None,
             settled: Cell::new(false),
         }
@@ -257,6 +278,8 @@ pub struct World {
     bytes_max: u64,
     /// Whether each start is made without the view too, and what comes of both compared.
     compares_views: bool,
+    /// Whether records may be lost.
+    damaged: bool,
     seed: u64,
     ends: Ends,
     /// When the first of them did that failed.
@@ -267,6 +290,8 @@ pub struct World {
     pub found: Found,
     /// What the journal had to recover at the last opening.
     pub recovered: Option<Recovered>,
+    /// What it had to recover of kept.
+    pub kept_recovered: Option<Recovered>,
     running: Option<Running>,
     /// Whether nothing was done since the ledger was settled.
     settled: Cell<bool>,
@@ -308,6 +333,7 @@ impl World {
             retention_dead_letters: Duration::from_secs(14 * 24 * 60 * 60),
             bytes_max: None,
             compares_views: None,
+            damaged: false,
         }
     }
 
@@ -324,11 +350,12 @@ impl World {
         let (journal, driver, recovered) = opened.map_err(|error| error.to_string())?;
         self.recovered = Some(recovered);
         let kept = Journal::open(
-            Beside::new(&self.disk, "kept-"),
+            Beside::new(&self.disk, KEPT_PREFIX),
             Arc::clone(&clock),
             broker::kept::options(&self.options),
         );
-        let (kept, kept_driver, _) = kept.map_err(|error| error.to_string())?;
+        let (kept, kept_driver, kept_recovered) = kept.map_err(|error| error.to_string())?;
+        self.kept_recovered = Some(kept_recovered);
         let view = Place::Disk(Arc::new(self.disk.clone()));
         if self.compares_views {
             let retention = self.retention_dead_letters.as_millis() as u64;
@@ -366,6 +393,12 @@ impl World {
             keeper,
             found,
         } = Engine::open(setup).map_err(|error| error.to_string())?;
+        let lost = &found.kept_lost;
+        assert!(
+            self.damaged || lost.is_empty(),
+            "seed {}: records that were kept are gone: {lost:?}",
+            self.seed
+        );
         self.found = found;
         let tasks = LocalSet::new();
         self.ends.borrow_mut().clear();
@@ -619,6 +652,12 @@ impl World {
 
     /// Stops in order and starts again.
     pub async fn restart(&mut self) {
+        self.stop().await;
+        self.open().await;
+    }
+
+    /// Stops in order.
+    pub async fn stop(&mut self) {
         let engine = self.engine().clone();
         self.run(async {
             engine.drain(GRACE).await;
@@ -627,7 +666,6 @@ impl World {
         .await;
         drop(engine);
         self.kill();
-        self.open().await;
     }
 
     /// Loses power now, and starts again with what the disk kept.

@@ -17,6 +17,7 @@ mod quiet;
 mod reload;
 mod replay;
 mod stop;
+mod verify;
 
 /// A folder of YAML and one for data, gone at the end of the test.
 struct Folders {

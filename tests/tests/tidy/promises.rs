@@ -37,9 +37,10 @@ fn problems(page: &str, files: &[Text]) -> Vec<String> {
             continue;
         };
         let declares = |file: &Text| {
-            let holds = ["scenarios", "process"]
-                .iter()
-                .any(|kind| file.path == format!("tests/tests/{kind}/{module}.rs"));
+            let holds = ["scenarios", "process"].iter().any(|kind| {
+                let path = format!("tests/tests/{kind}/{module}");
+                file.path == format!("{path}.rs") || file.path == format!("{path}/mod.rs")
+            });
             holds && file.text.contains(&format!("fn {test}()"))
         };
         if name != "file::test" && !files.iter().any(declares) {

@@ -1,0 +1,282 @@
+//! What a disk may do to the files of a data folder, by the roll of dice.
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+
+use tests::Seed;
+use tests::data::Files;
+use tests::format::segment::{BLOCK, HEADER, RECORD_HEADER, SECOND_COPY};
+
+use super::folder::{Made, Placed};
+
+/// A data folder as the disk gave it back, and what of it is another.
+#[derive(Debug)]
+pub(crate) struct Harmed {
+    pub(crate) files: Files,
+    /// What was done, in words.
+    pub(crate) what: String,
+    /// The bytes that aren't what they were, by file; from a cut on, up to its old end.
+    pub(crate) places: BTreeMap<String, Vec<Range<usize>>>,
+}
+
+impl Harmed {
+    fn new(files: &Files, what: String) -> Harmed {
+        Harmed {
+            files: files.clone(),
+            what,
+            places: BTreeMap::new(),
+        }
+    }
+
+    fn note(&mut self, path: &str, range: Range<usize>) {
+        self.places.entry(path.to_owned()).or_default().push(range);
+    }
+
+    /// Whether a record's bytes, its padding left out, are among those that were hit.
+    pub(crate) fn hits(&self, placed: &Placed) -> bool {
+        let record = placed.record.position..placed.record.body.end;
+        let hit = self.places.get(&placed.path).into_iter().flatten();
+        hit.into_iter()
+            .any(|range| range.start < record.end && record.start < range.end)
+    }
+}
+
+/// The regions of a segment that differ in what their loss means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Region {
+    SegmentHeader,
+    SecondHeader,
+    RestOfHeaderBlock,
+    FirstOfFrame,
+    RecordHeader,
+    Body,
+    Padding,
+    Tail,
+    SideHeader,
+    SideContent,
+    View,
+    Other,
+}
+
+/// Where each region lies: the file, and the bytes.
+pub(crate) fn regions(
+    files: &Files,
+    records: &[Placed],
+) -> BTreeMap<Region, Vec<(String, Range<usize>)>> {
+    let mut all: BTreeMap<Region, Vec<(String, Range<usize>)>> = BTreeMap::new();
+    let mut put = |region, path: &str, range: Range<usize>| {
+        if !range.is_empty() {
+            let places = all.entry(region).or_default();
+            places.push((path.to_owned(), range));
+        }
+    };
+    for (path, bytes) in files {
+        if path.ends_with(".side") {
+            put(Region::SideHeader, path, 0..40);
+            put(Region::SideContent, path, 40..bytes.len());
+        } else if path.ends_with(".redb") {
+            put(Region::View, path, 0..bytes.len());
+        } else if !path.ends_with(".seg") {
+            put(Region::Other, path, 0..bytes.len());
+        } else {
+            put(Region::SegmentHeader, path, 0..HEADER);
+            put(Region::RestOfHeaderBlock, path, HEADER..SECOND_COPY);
+            put(
+                Region::SecondHeader,
+                path,
+                SECOND_COPY..SECOND_COPY + HEADER,
+            );
+            put(Region::RestOfHeaderBlock, path, SECOND_COPY + HEADER..BLOCK);
+            let mut at = BLOCK;
+            for placed in records.iter().filter(|placed| placed.path == *path) {
+                let record = &placed.record;
+                put(Region::Padding, path, at..record.position);
+                let header = record.position..record.position + RECORD_HEADER;
+                put(
+                    match record.flags & 8 {
+                        0 => Region::RecordHeader,
+                        _ => Region::FirstOfFrame,
+                    },
+                    path,
+                    header,
+                );
+                put(Region::Body, path, record.body.clone());
+                at = record.body.end;
+            }
+            let end = at.next_multiple_of(BLOCK);
+            put(Region::Padding, path, at..end);
+            put(Region::Tail, path, end..bytes.len());
+        }
+    }
+    all
+}
+
+fn of<'a, T>(seed: &mut Seed, all: &'a [T]) -> &'a T {
+    let index = seed.within(0..all.len() as u64);
+    &all[usize::try_from(index).expect("an index")]
+}
+
+fn within(seed: &mut Seed, range: Range<usize>) -> usize {
+    let found = seed.within(range.start as u64..range.end as u64);
+    usize::try_from(found).expect("within a usize")
+}
+
+/// Flips one bit, of each region as often.
+pub(crate) fn flip(
+    seed: &mut Seed,
+    files: &Files,
+    regions: &BTreeMap<Region, Vec<(String, Range<usize>)>>,
+) -> (Region, Harmed) {
+    let all: Vec<Region> = regions.keys().copied().collect();
+    let region = *of(seed, &all);
+    let (path, range) = of(seed, &regions[&region]).clone();
+    let (byte, bit) = (within(seed, range), seed.within(0..8));
+    let what = format!("bit {bit} of byte {byte} of {path} flipped, in {region:?}");
+    let mut harmed = Harmed::new(files, what);
+    if let Some(bytes) = harmed.files.get_mut(&path) {
+        bytes[byte] ^= 1 << bit;
+    }
+    harmed.note(&path, byte..byte + 1);
+    (region, harmed)
+}
+
+/// A segment of the log or of kept, twice as often as another file.
+fn some_file(seed: &mut Seed, files: &Files) -> String {
+    let is_segment = |path: &&String| path.ends_with(".seg");
+    let only_segments = seed.within(0..2) == 0;
+    let paths: Vec<&String> = files
+        .keys()
+        .filter(|path| !only_segments || is_segment(path))
+        .collect();
+    (*of(seed, &paths)).clone()
+}
+
+/// Kinds of damage beside flipped bits.
+pub(crate) const OTHERS: [&str; 6] = ["cut", "zeroed", "swapped", "swapped between", "old", "gone"];
+
+/// Does one of [`OTHERS`].
+pub(crate) fn other(seed: &mut Seed, kind: &str, made: &Made, files: &Files) -> Harmed {
+    match kind {
+        "cut" => cut(seed, files),
+        "zeroed" => zeroed(seed, files),
+        "swapped" => swapped(seed, files),
+        "swapped between" => swapped_between(seed, files),
+        "old" => old(seed, made, files),
+        _ => gone(seed, files),
+    }
+}
+
+fn cut(seed: &mut Seed, files: &Files) -> Harmed {
+    let path = some_file(seed, files);
+    let length = files[&path].len();
+    let at = match seed.within(0..4) {
+        0 => 0,
+        1 => within(seed, 0..length),
+        _ => within(seed, 0..length) / 512 * 512,
+    };
+    let mut harmed = Harmed::new(files, format!("{path} cut at {at} of {length}"));
+    if let Some(bytes) = harmed.files.get_mut(&path) {
+        bytes.truncate(at);
+    }
+    harmed.note(&path, at..length);
+    harmed
+}
+
+fn zeroed(seed: &mut Seed, files: &Files) -> Harmed {
+    let path = some_file(seed, files);
+    let blocks = files[&path].len() / BLOCK;
+    let from = within(seed, 0..blocks);
+    let count = within(seed, 1..5).min(blocks - from);
+    let range = from * BLOCK..(from + count) * BLOCK;
+    let mut harmed = Harmed::new(files, format!("{path} zeroed {range:?}"));
+    if let Some(bytes) = harmed.files.get_mut(&path) {
+        bytes[range.clone()].fill(0);
+    }
+    harmed.note(&path, range);
+    harmed
+}
+
+fn swapped(seed: &mut Seed, files: &Files) -> Harmed {
+    let path = some_file(seed, files);
+    let blocks = files[&path].len() / BLOCK;
+    let (a, b) = (
+        within(seed, 0..blocks) * BLOCK,
+        within(seed, 0..blocks) * BLOCK,
+    );
+    let mut harmed = Harmed::new(files, format!("{path}: blocks at {a} and {b} swapped"));
+    let (low, high) = (a.min(b), a.max(b));
+    if let Some(bytes) = harmed.files.get_mut(&path)
+        && low != high
+    {
+        let (before, behind) = bytes.split_at_mut(high);
+        before[low..low + BLOCK].swap_with_slice(&mut behind[..BLOCK]);
+    }
+    harmed.note(&path, a..a + BLOCK);
+    harmed.note(&path, b..b + BLOCK);
+    harmed
+}
+
+fn swapped_between(seed: &mut Seed, files: &Files) -> Harmed {
+    let (first, second) = (some_file(seed, files), some_file(seed, files));
+    let a = within(seed, 0..files[&first].len() / BLOCK) * BLOCK;
+    let b = within(seed, 0..files[&second].len() / BLOCK) * BLOCK;
+    let what = format!("the blocks at {a} of {first} and at {b} of {second} swapped");
+    let mut harmed = Harmed::new(files, what);
+    if first == second {
+        return harmed;
+    }
+    for (to, at, from, from_at) in [(&first, a, &second, b), (&second, b, &first, a)] {
+        let block = files[from][from_at..from_at + BLOCK].to_vec();
+        if let Some(bytes) = harmed.files.get_mut(to) {
+            bytes[at..at + BLOCK].copy_from_slice(&block);
+        }
+        harmed.note(to, at..at + BLOCK);
+    }
+    harmed
+}
+
+/// One file as it was at an earlier moment.
+fn old(seed: &mut Seed, made: &Made, files: &Files) -> Harmed {
+    let then = of(seed, &made.old);
+    let changed: Vec<&String> = files
+        .iter()
+        .filter(|(path, bytes)| then.get(*path).is_some_and(|then| then != *bytes))
+        .map(|(path, _)| path)
+        .collect();
+    let path = (*of(seed, &changed)).clone();
+    let (was, is) = (&then[&path], &files[&path]);
+    let mut harmed = Harmed::new(files, format!("{path} as it was before"));
+    harmed.files.insert(path.clone(), was.clone());
+    let longer = was.len().max(is.len());
+    for at in (0..longer).step_by(BLOCK) {
+        let block = |bytes: &[u8]| {
+            bytes
+                .get(at..(at + BLOCK).min(bytes.len()))
+                .map(<[u8]>::to_vec)
+        };
+        if block(was) != block(is) {
+            harmed.note(&path, at..at + BLOCK);
+        }
+    }
+    harmed
+}
+
+/// A file, all of the log, or all of kept.
+fn gone(seed: &mut Seed, files: &Files) -> Harmed {
+    let folder = |folder: &str| -> Vec<String> {
+        let paths = files.keys().filter(|path| path.starts_with(folder));
+        paths.cloned().collect()
+    };
+    let paths = match seed.within(0..6) {
+        0 => folder("log/"),
+        1 => folder("kept/"),
+        _ => vec![some_file(seed, files)],
+    };
+    let mut harmed = Harmed::new(files, format!("{} gone", paths.join(", ")));
+    for path in paths {
+        if let Some(bytes) = harmed.files.remove(&path) {
+            harmed.note(&path, 0..bytes.len());
+        }
+    }
+    harmed
+}
