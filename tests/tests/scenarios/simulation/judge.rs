@@ -60,6 +60,17 @@ impl Seen<'_> {
             .filter(|call| call.took())
             .map(|call| (call.whose.as_str(), &call.key))
             .collect();
+        // By event, and not by offset: of one that came twice the first was owed.
+        let letters = self.acknowledged.iter().flat_map(|acknowledged| {
+            let names = acknowledged.owed_to.iter();
+            names
+                .filter(|name| {
+                    let letter = ((*name).clone(), acknowledged.offset);
+                    self.letters.contains(&letter)
+                })
+                .map(|name| (name.as_str(), &acknowledged.key))
+        });
+        let dead: BTreeSet<(&str, &Key)> = letters.collect();
         for Acknowledged {
             key,
             offset,
@@ -68,8 +79,8 @@ impl Seen<'_> {
         } in self.acknowledged
         {
             for name in owed_to.iter().filter(|name| *name != FLEETING) {
-                let dead = self.letters.contains(&(name.clone(), *offset));
-                if !dead && !took.contains(&(name.as_str(), key)) {
+                let ended = dead.contains(&(name.as_str(), key));
+                if !ended && !took.contains(&(name.as_str(), key)) {
                     wrong.push(format!(
                         "LOST: {key:?} was acknowledged at {}, owed to {name}, and has no outcome",
                         offset.0
