@@ -226,10 +226,17 @@ fn settle_routing(log: &Logbook, report: &Report, wrong: &mut Vec<String>) {
                 .get(offset)
                 .is_none_or(|event| event.wanted_by.contains(number));
         if !wanted {
+            let key = log.events.get(offset).map(|event| &event.key);
+            let same = log
+                .events
+                .iter()
+                .filter(|(_, event)| Some(&event.key) == key);
+            let same: Vec<u64> = same.map(|(offset, _)| offset.0).collect();
             wrong.push(format!(
-                "{} never wanted offset {}",
+                "{} never wanted offset {}: {key:?}, also at {same:?}, the log begins at {}",
                 log.name(*number),
-                offset.0
+                offset.0,
+                log.start.0
             ));
         }
     }

@@ -54,7 +54,7 @@ pub struct Logbook {
     /// What no log should hold.
     pub wrong: Vec<String>,
     /// The first record that is kept: what came before can't be judged.
-    start: Offset,
+    pub(crate) start: Offset,
     /// When the last event of each broker, `source` and `id` arrived that wasn't a duplicate.
     seen: BTreeMap<(Number, Key), WallTime>,
     deleted: BTreeSet<Number>,

@@ -22,8 +22,11 @@ impl ParkedThen {
     pub(crate) fn merge(&mut self, later: Self) {
         self.due = later.due;
         for attempt in later.history {
-            let last = self.history.last();
-            let is_later = last.is_none_or(|last| last.started < attempt.started);
+            // Than all of them: the wall clock may have been set back in between.
+            let is_later = || {
+                let mut history = self.history.iter();
+                history.all(|known| known.started < attempt.started)
+            };
             // Those in the middle that are left out are counted already; and bodies may be.
             let is_full = self.history.len() >= attempt::ATTEMPTS_KEPT_MAX
                 || self.history.iter().any(|known| known.left_out > 0);
@@ -36,7 +39,7 @@ impl ParkedThen {
                         && known.status == attempt.status
                 })
             };
-            if is_later || !(is_full || is_known()) {
+            if is_later() || !(is_full || is_known()) {
                 attempt::push(&mut self.history, attempt);
             }
         }
@@ -171,5 +174,40 @@ impl ParkedChanges {
             std::mem::take(&mut self.wiped),
             std::mem::take(&mut self.changes),
         )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::records::attempt::Verdict;
+
+    fn then(started: &[u64]) -> ParkedThen {
+        let attempt = |&started: &u64| Attempt {
+            started: WallTime(started),
+            latency_ms: 1,
+            verdict: Verdict::Said,
+            status: Some(503),
+            text: "".into(),
+            body: bytes::Bytes::new(),
+            left_out: 0,
+        };
+        ParkedThen {
+            due: WallTime(started.last().copied().unwrap_or_default()),
+            history: started.iter().map(attempt).collect(),
+        }
+    }
+
+    #[test]
+    fn an_attempt_that_is_told_twice_is_one_whatever_the_wall_clock_did() {
+        for known in [&[10, 20][..], &[100, 5], &[100, 5, 40]] {
+            let mut merged = then(known);
+            for told in 0..known.len() {
+                merged.merge(then(&known[told..=told]));
+            }
+            assert_eq!(merged.history, then(known).history);
+            merged.merge(then(&[60]));
+            assert_eq!(merged.history.len(), known.len() + 1, "another is another");
+        }
     }
 }
