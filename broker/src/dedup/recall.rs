@@ -54,12 +54,7 @@ impl Dedup {
         let window = self.brokers.values().map(|of| of.terms.window).max();
         let window = window.unwrap_or_default() + STAMPED_BEFORE;
         // What is routed next may have come long before the process ended.
-        let next = journal.read(to, 1).ok();
-        let arrival = next
-            .iter()
-            .flat_map(|reading| &reading.records)
-            .find(|stored| stored.kind == EVENT)
-            .and_then(|stored| envelope::arrival(stored).ok());
+        let arrival = next_arrival(journal, to);
         let until = arrival.unwrap_or(now);
         let opened_before = |created: WallTime| until.since(created) >= window;
         let segments = journal.segments();
@@ -69,4 +64,19 @@ impl Dedup {
             .find(|segment| opened_before(segment.created));
         first.map_or(journal.start(), |segment| segment.first)
     }
+}
+
+/// When the first event from `from` on came, if there is one that can be read.
+fn next_arrival(journal: &Journal, from: Offset) -> Option<WallTime> {
+    let end = *journal.durable().borrow();
+    let mut next = from;
+    while next < end {
+        let reading = journal.read(next, READ_BYTES).ok()?;
+        let event = reading.records.iter().find(|stored| stored.kind == EVENT);
+        if let Some(event) = event {
+            return envelope::arrival(event).ok();
+        }
+        next = reading.next;
+    }
+    None
 }

@@ -6,6 +6,7 @@ use std::time::Duration;
 use event::Event;
 use expect_test::expect;
 use journal::model_disk::CrashRule;
+use tests::want::trigger_yaml;
 use tests::world::Builder;
 use tests::{Seed, World, always, everything, order_placed, replies, terms, times, ty};
 
@@ -136,6 +137,44 @@ async fn a_reply_that_was_stored_before_is_dropped_too() {
         first   o-1  200+reply  delivered
         second  o-1  200+reply  delivered
     "#]]);
+}
+
+/// What was dropped isn't noted: a start long after judges it again, by what was seen when it came, though
+/// the log has gone on since.
+#[tokio::test(start_paused = true)]
+async fn what_was_dropped_long_before_a_crash_is_dropped_again() {
+    let small = |options: &mut journal::Options| {
+        options.segment_bytes = 64 << 10;
+        options.group_bytes_max = 16 << 10;
+        options.queue_bytes_max = 64 << 10;
+        options.note_bytes_max = 64 << 10;
+        options.reserve_bytes = 128 << 10;
+    };
+    let patient = terms().backoff("linear", "PT1S").backoff_max("PT1S");
+    let mut world = remembering()
+        .journal(small)
+        .broker("other", terms())
+        .file(
+            "failing.yaml",
+            trigger_yaml("failing", "other", "[]", &patient),
+        )
+        .sink("failing", always(503))
+        .start()
+        .await;
+    let other = world.try_publish("other", vec![order_placed("o")]).await;
+    other.expect("it is taken");
+    world.publish(from("/a", "1")).await;
+    world.advance(100 * MS).await;
+    world.publish(from("/a", "1")).await;
+    let before = world.engine().journal().segments().len();
+    world.advance(Duration::from_secs(2 * 3600)).await;
+    let after = world.engine().journal().segments().len();
+    assert!(before + 1 < after, "the log went on: {after} segments");
+    world.crash(CrashRule::Everything, 1).await;
+    world.advance(MS).await;
+    assert_eq!(world.calls_of("billing", "1").len(), 1);
+    world.sink("failing", always(200));
+    world.until_settled().await;
 }
 
 /// Power fails again and again while every event is sent three times: whatever was acknowledged is
