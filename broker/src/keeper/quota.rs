@@ -297,7 +297,8 @@ impl Keeper {
         let mut noted = 0;
         for row in letters {
             let letter = row.id;
-            if !self.parts.fence.give_way(letter) {
+            // Of one that was redriven or discarded before, its record alone is left to go.
+            if row.is_kept() && !self.parts.fence.give_way(letter) {
                 continue;
             }
             if !self.note(Redriven { letter, at, action }.record()) {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use broker::Refusal;
 use broker::letter_query::{From, Query};
+use broker::redrive;
 use journal::Offset;
 use journal::model_disk::CrashRule;
 use tests::want::trigger_yaml;
@@ -284,6 +285,31 @@ async fn letters_that_are_larger_than_their_events_give_way_too() {
             .dead_letters()
             .rows(&Query::default(), From::Oldest(Offset(0)), 6400);
     assert!(rows_then.len() < 4000, "{}", rows_then.len());
+    world.until_settled().await;
+}
+
+/// Letters that were seen to are the first whose records go, also by a node that saw to them itself.
+#[tokio::test(start_paused = true)]
+async fn the_records_of_letters_that_were_discarded_give_way() {
+    let world = small()
+        .trigger("orders", ty("order.placed"), terms())
+        .trigger("payments", ty("payment"), terms())
+        .sink("orders", always(400).body(vec![b'e'; 4 << 10]))
+        .sink("payments", always(200))
+        .start()
+        .await;
+    flood_in_rounds(&world, 50, 8, 100).await;
+    let discard = redrive::Asked {
+        which: redrive::Which::All(Box::default()),
+        what: redrive::What::Discard,
+        dry_run: false,
+    };
+    assert_eq!(world.redrive(discard).await.done, 400);
+    flood_in_rounds(&world, 400, 8, 100).await;
+    let report = world.report().await;
+    assert!(400 < report.space.quota_letters, "{:?}", report.space);
+    let [_, _, discarded] = world.engine().dead_letters().count_by_state();
+    assert_eq!(discarded, 0, "they went first");
     world.until_settled().await;
 }
 
