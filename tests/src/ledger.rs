@@ -5,6 +5,7 @@
 //! wasn't published, and the engine's books say the same as the log's records.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use broker::books::Book;
 use broker::records::{FORWARD, Outcome};
@@ -61,6 +62,15 @@ impl Ledger {
     pub fn changed(&mut self) {
         if let Some(coming) = self.coming.take() {
             self.in_force = coming;
+        }
+    }
+
+    /// Triggers whose files are gone may be deleted so much sooner.
+    pub fn sooner(&mut self, by: Duration) {
+        let coming = self.coming.iter_mut().flatten();
+        for (_, wanting) in self.in_force.iter_mut().chain(coming) {
+            let sooner = |until: Instant| until.checked_sub(by).unwrap_or_else(Instant::now);
+            wanting.until = wanting.until.map(sooner);
         }
     }
 

@@ -460,8 +460,15 @@ impl World {
     }
 
     /// Sets the wall clock, by so many seconds: ahead, or back. Time goes on as before.
-    pub fn step_clock(&self, seconds: i64) {
+    pub fn step_clock(&mut self, seconds: i64) {
         self.clock.step(seconds);
+        // A process that starts takes what the clock says for time that it was down, so what is
+        // detached may end so much sooner.
+        let ahead = Duration::from_secs(u64::try_from(seconds).unwrap_or(0));
+        self.ledger.borrow_mut().sooner(ahead);
+        for (_, until) in self.gone.values_mut() {
+            *until = until.checked_sub(ahead).unwrap_or_else(Instant::now);
+        }
     }
 
     /// How long the world has been running, of its own time.

@@ -13,7 +13,7 @@ const STEPS: [i64; 4] = [3_600, -3_600, 15 * 86_400, -15 * 86_400];
 #[tokio::test(start_paused = true)]
 async fn nothing_expires_for_ten_minutes_after_a_step() {
     for step in STEPS {
-        let world = World::new()
+        let mut world = World::new()
             .trigger("parked", everything(), terms().policy("short"))
             .trigger("waiting", everything(), terms().policy("short"))
             .file("short.yaml", POLICY)
@@ -52,7 +52,7 @@ spec: {maxEventAge: PT5M}
 async fn no_retry_comes_early_or_late() {
     for step in STEPS {
         let slow = terms().retry(3).backoff("linear", "PT100S").no_jitter();
-        let world = World::new()
+        let mut world = World::new()
             .trigger("billing", everything(), slow)
             .sink("billing", times(2, 503).then(200))
             .start()

@@ -122,6 +122,7 @@ async fn run(plan: &Plan, sums: &Sums) -> Traced {
         .await;
     }
     play.take(&plan::Step::Pass(Duration::from_secs(30))).await;
+    play.until_published().await;
     let seed = plan.seed;
     assert!(
         play.world.is_well(),

@@ -19,7 +19,7 @@ use triggers::TriggerName;
 use super::cast::{fleeting, of_everything, script, shifty};
 use super::plan::{Kind, Mood, Plan, SINKS, Step, Then};
 use super::trace::Trace;
-use super::traffic::{Publishing, Sent};
+use super::traffic::{AtWork, Publishing, Sent};
 
 /// What is written rides in the next frame or within so long (DESIGN §4), and tokio's clock ticks in
 /// milliseconds.
@@ -40,6 +40,10 @@ const STARTS_MAX: u32 = 3;
 /// A request of an operator that takes longer than this hangs.
 const ANSWERS_WITHIN: Duration = Duration::from_secs(120);
 
+/// How long those who publish may take once all is calm: each waits 10 s for each of some 80 events at
+/// most, and several may.
+const PUBLISHED_WITHIN: Duration = Duration::from_secs(3600);
+
 /// How long after a disk has room again what waited for it is written.
 const ROOM_AGAIN: Duration = Duration::from_secs(10);
 
@@ -56,6 +60,8 @@ pub(super) struct End {
 pub(super) struct Play {
     pub(super) world: World,
     pub(super) sent: Rc<RefCell<Sent>>,
+    /// Whoever publishes has a copy.
+    publishers: AtWork,
     pub(super) ends: Vec<End>,
     /// Letters there ever were: whose, and of which event.
     pub(super) letters: BTreeSet<(String, Offset)>,
@@ -82,6 +88,7 @@ impl Play {
         Play {
             world,
             sent: Rc::default(),
+            publishers: AtWork::default(),
             ends: Vec::new(),
             letters: BTreeSet::new(),
             gave_way: false,
@@ -168,6 +175,16 @@ impl Play {
         for sink in SINKS {
             self.world.sink(sink, script(sink, Mood::Takes(1)));
             self.resume(sink).await;
+        }
+    }
+
+    /// Waits until nobody publishes any more.
+    pub(super) async fn until_published(&mut self) {
+        let began = self.world.time();
+        while Rc::strong_count(&self.publishers) > 1 {
+            let waited = self.world.time() - began;
+            assert!(waited < PUBLISHED_WITHIN, "somebody still publishes");
+            self.take(&Step::Pass(Duration::from_secs(1))).await;
         }
     }
 
@@ -276,6 +293,7 @@ impl Play {
         let publishing = Publishing {
             publisher: self.world.publisher(),
             sent: Rc::clone(&self.sent),
+            _at_work: Rc::clone(&self.publishers),
             kind,
             pace,
         };

@@ -29,10 +29,14 @@ pub(super) struct Sent {
     pub(super) taken: u64,
 }
 
+/// Somebody is at work who has a copy of this.
+pub(super) type AtWork = Rc<()>;
+
 /// Somebody who publishes.
 pub(super) struct Publishing {
     pub(super) publisher: Publisher,
     pub(super) sent: Rc<RefCell<Sent>>,
+    pub(super) _at_work: AtWork,
     pub(super) kind: Kind,
     pub(super) pace: Duration,
 }
