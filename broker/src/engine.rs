@@ -184,6 +184,7 @@ impl Engine {
         };
         let started = folded.suspicion.begin(
             &in_the_air,
+            |(number, offset)| folded.owed.contains(number, offset),
             folded.routed_to..folded.end,
             limits.quarantine_after,
             journal.facts().group_bytes_max / 2,

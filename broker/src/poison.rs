@@ -152,14 +152,14 @@ impl Suspicion {
 
     /// A delivery ended, or is parked after an attempt.
     pub(crate) fn land(&mut self, which: Which) {
+        // Also where no end is known of: of a log that has lost its beginning the Started record may
+        // be gone, and the intents not.
+        self.take_back(which);
         if self.ends == 0 {
             return;
         }
         self.landed |= self.suspects.remove(&which) || self.was_unrouted(which);
         self.accused.remove(&which);
-        if self.trying == Some(which) {
-            self.trying = None;
-        }
     }
 
     /// A trigger is gone, and its deliveries with it.
@@ -184,10 +184,11 @@ impl Suspicion {
 
     /// What a start makes of it: `in_the_air` are the deliveries that may have been in the air when
     /// the process before ended, the likeliest first, and `unrouted` the events whose deliveries
-    /// aren't known yet.
+    /// aren't known yet. Whoever isn't `owed` can't be accused: it would never land.
     pub(crate) fn begin(
         &self,
         in_the_air: &[Which],
+        owed: impl Fn(Which) -> bool,
         unrouted: Range<Offset>,
         quarantine_after: u32,
         bytes_max: usize,
@@ -209,6 +210,7 @@ impl Suspicion {
         if let Some(trying) = self.trying {
             *accused.entry(trying).or_default() += 1;
         }
+        accused.retain(|which, _| owed(*which));
         let again = |which: &&Which| self.suspects.contains(which) || self.was_unrouted(**which);
         let remaining: Vec<Which> = in_the_air.iter().filter(again).copied().collect();
         let anew = self.ends == 0 || (remaining.is_empty() && accused.is_empty());
@@ -271,9 +273,9 @@ mod tests {
     impl Lives {
         fn start(&mut self, in_the_air: &[Which]) -> Started {
             let unrouted = Offset(100)..Offset(100);
-            let started = self
-                .suspicion
-                .begin(in_the_air, unrouted, 2, 1 << 20, WallTime(1));
+            let started =
+                self.suspicion
+                    .begin(in_the_air, |_| true, unrouted, 2, 1 << 20, WallTime(1));
             let read = Started::of_body(&started.body()).unwrap();
             assert_eq!(read, started);
             self.suspicion.live();
@@ -400,12 +402,37 @@ mod tests {
         );
     }
 
+    /// A view that is made anew may begin its reading behind the Started record.
+    #[test]
+    fn an_intent_without_its_start_ends_when_its_delivery_lands() {
+        let mut lives = Lives::default();
+        lives.suspicion.intend(A);
+        lives.land(A);
+        assert_eq!(said(&lives.start(&[X])), (1, vec![X], vec![]));
+    }
+
+    /// Else it would be waited for until the next stop in order.
+    #[test]
+    fn what_is_owed_no_longer_is_accused_no_longer() {
+        let mut lives = Lives::default();
+        lives.start(&[]);
+        lives.start(&[X, A]);
+        lives.start(&[X, A]);
+        lives.suspicion.intend(A);
+        let unrouted = Offset(100)..Offset(100);
+        let owed = |which| which == X;
+        let begin = lives
+            .suspicion
+            .begin(&[X], owed, unrouted, 2, 1 << 20, WallTime(1));
+        assert_eq!(said(&begin), (3, vec![X], vec![]));
+    }
+
     #[test]
     fn what_was_not_routed_yet_may_have_been_in_the_air() {
         let mut suspicion = Suspicion::default();
         suspicion.live();
         let start = |suspicion: &mut Suspicion, in_the_air: &[Which], unrouted| {
-            let started = suspicion.begin(in_the_air, unrouted, 2, 1 << 20, WallTime(1));
+            let started = suspicion.begin(in_the_air, |_| true, unrouted, 2, 1 << 20, WallTime(1));
             suspicion.start(started.clone());
             started
         };
@@ -430,7 +457,7 @@ mod tests {
         let mut suspicion = Suspicion::default();
         suspicion.live();
         let start = |suspicion: &mut Suspicion, in_the_air: &[Which], unrouted| {
-            let started = suspicion.begin(in_the_air, unrouted, 2, 1 << 20, WallTime(1));
+            let started = suspicion.begin(in_the_air, |_| true, unrouted, 2, 1 << 20, WallTime(1));
             suspicion.start(started.clone());
             started
         };
@@ -449,7 +476,8 @@ mod tests {
         lives.start(&[]);
         let many: Vec<Which> = (0..50).map(|n| (1, Offset(n))).collect();
         let begin = |suspicion: &mut Suspicion| {
-            let started = suspicion.begin(&many, Offset(0)..Offset(0), 2, 160, WallTime(1));
+            let started =
+                suspicion.begin(&many, |_| true, Offset(0)..Offset(0), 2, 160, WallTime(1));
             suspicion.live();
             suspicion.start(started.clone());
             started
