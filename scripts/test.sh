@@ -10,7 +10,10 @@ passed=0
 failed=()
 skipped=()
 log="$(mktemp)"
-trap 'rm -f "$log"' EXIT
+rows="$(mktemp)"
+trap 'rm -f "$log" "$rows"' EXIT
+# What narrows a test down to one case, or breaks it on purpose, is no run of all.
+unset SEED FUZZ FUZZ_SECONDS WEFT_PROOF WEFT_MUTANT
 
 # step NAME COMMAND...: runs the command, prints its time, and remembers how it ended.
 step() {
@@ -36,10 +39,11 @@ shell_scripts() {
     shellcheck --external-sources scripts/*.sh .ci/run
 }
 
-# The tests start the real program too, so it is built before they run.
+# The tests start the real program too, so it is built before they run. What a test can't check here it says
+# in a row of its own: cargo shows nothing of what a test prints that passes.
 tests() {
     cargo build --workspace --locked &&
-        cargo test --workspace --locked --no-fail-fast 2>&1 | tee "$log"
+        WEFT_PROOF_REPORT="$rows" cargo test --workspace --locked --no-fail-fast 2>&1 | tee "$log"
 }
 
 documentation() {
@@ -70,6 +74,11 @@ else
 fi
 step clippy cargo clippy --workspace --all-targets --locked -- -D warnings
 step test tests
+printf '\n'
+awk -F '\t' '{ printf "%-34s %s\n", $1, $2 }' "$rows"
+while IFS=$'\t' read -r name found; do
+    [[ "$found" != "SKIPPED: "* ]] || skip "$name" "${found#SKIPPED: }"
+done <"$rows"
 step no-default-features cargo check --workspace --no-default-features --locked
 step doc documentation
 

@@ -34,6 +34,22 @@ pub fn report(row: &str, figures: &[(&str, u64)]) {
         .collect();
     let figures = figures.join(", ");
     eprintln!("{row}: {figures}");
+    write(row, &figures);
+}
+
+/// Says that nothing of this row was checked, and why: the table has it as skipped, and so does the end of
+/// `make test`, which shows nothing of what a test prints that passes.
+///
+/// # Panics
+///
+/// If the table's file can't be written.
+pub fn skipped(row: &str, why: &str) {
+    let why = why.replace(['\n', '\t', '|'], " ");
+    eprintln!("SKIPPED, 0 checks made: {row}: {why}");
+    write(row, &format!("SKIPPED: {why}"));
+}
+
+fn write(row: &str, found: &str) {
     let Some(path) = std::env::var_os(REPORT) else {
         return;
     };
@@ -42,7 +58,7 @@ pub fn report(row: &str, figures: &[(&str, u64)]) {
         .append(true)
         .open(path);
     let mut file = file.expect("the proof's table can be written");
-    let line = format!("{row}\t{figures}\n");
+    let line = format!("{row}\t{found}\n");
     file.write_all(line.as_bytes())
         .expect("the proof's table can be written");
 }

@@ -7,10 +7,12 @@
 
 mod arrows;
 mod files;
+mod fuzz;
 mod graph;
 mod map;
 mod mutants;
 mod promises;
+mod proof;
 
 use std::path::{Path, PathBuf};
 

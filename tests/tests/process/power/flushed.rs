@@ -9,7 +9,6 @@ use tests::proof;
 use super::disk::Done;
 use super::load::{BEGIN, END, ID_BYTES};
 use super::recorded::Recorded;
-use super::skipped;
 
 const ROW: &str = "FLUSH before 202";
 
@@ -18,7 +17,7 @@ fn a_flush_lies_between_each_events_write_and_its_202() {
     let events = usize::try_from(proof::size(600, 150)).expect("a small number");
     let recorded = match Recorded::run(1, 4, events, Duration::ZERO) {
         Ok(recorded) => recorded,
-        Err(why) => return skipped(ROW, &why),
+        Err(why) => return proof::skipped(ROW, &why),
     };
     let durable = durable(&recorded.log);
     let acknowledged = &recorded.came.acknowledged;

@@ -22,6 +22,13 @@ const STALLS: &str = "/stalls";
 
 const STALL: Duration = Duration::from_millis(150);
 
+/// What is set aside was in the air at so many kills at least, as far as the functions can tell: of the three or
+/// four that it takes, one may come when the request has not left yet.
+const KILLS_TO_SET_ASIDE: usize = 2;
+
+/// One of so many kills may be the last that sets something aside.
+const SET_ASIDE_ONE_OF: u64 = 20;
+
 /// What the functions answer: always the same to the same attempt.
 fn answer(path: &str, id: &str, attempt: u32) -> u16 {
     match path == FAILS && number(id).is_multiple_of(16) && attempt <= 2 {
@@ -136,6 +143,15 @@ fn kills_under_load_lose_nothing_that_was_acknowledged() {
             }
         }
     }
+    // Several kills in a row look as if it were what ends the process; nothing else may end so.
+    let innocent = set_aside.iter().filter_map(|(path, id)| {
+        let attempts = got.get(&(path.as_str(), id.as_str()));
+        let attempts = attempts.map_or(&[][..], Vec::as_slice);
+        let times = kills_in_the_air(&came, attempts, &kills);
+        let few = times < KILLS_TO_SET_ASIDE;
+        few.then(|| format!("{path} {id} was set aside, and was in the air at {times} kills"))
+    });
+    wrong.extend(innocent);
     proof::report(
         ROW,
         &[
@@ -151,6 +167,9 @@ fn kills_under_load_lose_nothing_that_was_acknowledged() {
     let seed = seed.number;
     assert!(lost.is_empty(), "LOST with SEED={seed}: {lost:?}");
     assert!(wrong.is_empty(), "WRONG with SEED={seed}: {wrong:#?}");
+    let most = 1 + cycles / SET_ASIDE_ONE_OF;
+    let aside = set_aside.len() as u64;
+    assert!(aside <= most, "{aside} were set aside, at most {most}");
     let load = came.acknowledged.len() as u64;
     assert!(load > cycles * 20, "there was load: {load}");
     let failed = received.iter().filter(|one| !is_taken(one));
@@ -158,8 +177,7 @@ fn kills_under_load_lose_nothing_that_was_acknowledged() {
     assert!(failed.contains(FAILS), "something failed");
 }
 
-/// What ended as a dead letter, by path and id. It must have been in the air at several kills: that looks as if it
-/// were what ends the process, and nothing else may end so here.
+/// What ended as a dead letter, by path and id: of no other cause than having been in the air at several kills.
 fn set_aside(weft: &Weft) -> BTreeSet<(String, String)> {
     let list = weft.admin("/api/v1/dead-letters?limit=1000").text();
     let list: serde_json::Value = serde_json::from_str(&list).expect("the list is JSON");
@@ -189,16 +207,23 @@ struct Kill<'a> {
     latest: Option<&'a Acknowledged>,
 }
 
+/// How many of these attempts a kill cut short, or came so shortly after that it need not be known. Each is of
+/// one life, so as many kills found the delivery in the air.
+fn kills_in_the_air(came: &Came, attempts: &[&Received], kills: &[Kill<'_>]) -> usize {
+    let cut = |one: &&&Received| kills.iter().any(|kill| is_cut(came, one, kill));
+    attempts.iter().filter(cut).count()
+}
+
+/// Whether this kill found that attempt in the air, or answered just now.
+fn is_cut(came: &Came, attempt: &Received, kill: &Kill<'_>) -> bool {
+    let is_unnoted = |answered| !came.is_noted(answered, kill.latest);
+    attempt.began <= kill.ended && attempt.ended.is_none_or(is_unnoted)
+}
+
 /// Whether a kill lies between the two, and the first was in the air then, or answered so shortly before that
 /// it need not be known: that attempt, or the last few, may be made again.
 fn is_again(came: &Came, before: &Received, next: &Received, kills: &[Kill<'_>]) -> bool {
-    let unnoted = |kill: &Kill<'_>| {
-        before.began <= kill.ended
-            && kill.began <= next.began
-            && before
-                .ended
-                .is_none_or(|answered| !came.is_noted(answered, kill.latest))
-    };
+    let unnoted = |kill: &Kill<'_>| kill.began <= next.began && is_cut(came, before, kill);
     next.attempt() <= before.attempt() && kills.iter().any(unnoted)
 }
 

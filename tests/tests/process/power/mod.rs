@@ -26,9 +26,3 @@ mod kills;
 mod load;
 mod recorded;
 mod replays;
-
-/// Says that nothing of this row was checked.
-fn skipped(row: &str, why: &str) {
-    eprintln!("SKIPPED, 0 checks made: {row}: {why}");
-    tests::proof::report(row, &[("skipped", 1)]);
-}

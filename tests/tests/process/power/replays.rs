@@ -16,7 +16,6 @@ use super::blocks::{Blocks, SECTOR_BYTES};
 use super::disk::{Disk, Done};
 use super::drive::Drive;
 use super::recorded::{OWED, Recorded, SETTLED, data, start, yaml};
-use super::skipped;
 
 const ROW: &str = "flushes and subsets replayed";
 
@@ -52,7 +51,7 @@ fn power_that_fails_after_any_flush_leaves_all_that_was_acknowledged() {
     let events = usize::try_from(proof::size(250, 60)).expect("a small number");
     let recorded = match Recorded::run(LIVES, 4, events, PAUSE) {
         Ok(recorded) => recorded,
-        Err(why) => return skipped(ROW, &why),
+        Err(why) => return proof::skipped(ROW, &why),
     };
     let flushes = recorded.flushes();
     let subsets = usize::try_from(proof::size(1000, 20)).expect("a small number");
