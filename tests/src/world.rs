@@ -13,6 +13,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use broker::engine::Found;
+use broker::fold::OpenError;
 use broker::keeper;
 use broker::records::envelope::Context;
 use broker::report::Report;
@@ -358,9 +359,7 @@ impl World {
         self.kept_recovered = Some(kept_recovered);
         let view = Place::Disk(Arc::new(self.disk.clone()));
         if self.compares_views {
-            let retention = self.retention_dead_letters.as_millis() as u64;
-            let letters_from = WallTime(clock.wall().0.saturating_sub(retention));
-            let differ = keeper::differences(&journal, &kept, &view, letters_from);
+            let differ = self.view_differs(&journal, &kept, &view);
             let differ = differ.map_err(|error| error.to_string())?;
             self.view_anew = differ.is_none();
             let differ = differ.unwrap_or_default();
@@ -452,6 +451,34 @@ impl World {
     /// The disk, to make it fail.
     pub fn disk(&self) -> &ModelDisk {
         &self.disk
+    }
+
+    /// Whether a start on this disk, which a crash left, would believe the view that lies there.
+    ///
+    /// # Panics
+    ///
+    /// If it can't be opened.
+    pub fn believes_view_of(&self, disk: ModelDisk) -> bool {
+        let clock: Arc<dyn Clock> = Arc::clone(&self.clock) as Arc<dyn Clock>;
+        let beside = Beside::new(&disk, KEPT_PREFIX);
+        let log = Journal::open(disk.clone(), Arc::clone(&clock), self.options.clone());
+        let kept = Journal::open(beside, clock, broker::kept::options(&self.options));
+        let (log, kept) = (log.expect("it opens"), kept.expect("it opens"));
+        let view = Place::Disk(Arc::new(disk));
+        let differ = self.view_differs(&log.0, &kept.0, &view);
+        differ.expect("it opens").is_some()
+    }
+
+    /// What a start with the view finds otherwise than one without it; none where it is made anew.
+    fn view_differs(
+        &self,
+        log: &Journal,
+        kept: &Journal,
+        view: &Place,
+    ) -> Result<Option<Vec<String>>, OpenError> {
+        let retention = self.retention_dead_letters.as_millis() as u64;
+        let letters_from = WallTime(self.clock.wall().0.saturating_sub(retention));
+        keeper::differences(log, kept, view, letters_from)
     }
 
     /// How the engine's tasks ended that have.

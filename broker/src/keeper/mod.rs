@@ -20,7 +20,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use journal::{AppendError, Journal, RECORD_HEADER_BYTES, Stored, mutant};
+use journal::{AppendError, Journal, RECORD_HEADER_BYTES, Stored};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
 
@@ -364,7 +364,7 @@ pub(crate) fn commit(
             _ => kept.forget(What::Copy, offset)?,
         }
     }
-    let mut state = State {
+    let state = State {
         partial,
         log_id: log.facts().log_id,
         kept_id: kept.journal().facts().log_id,
@@ -372,8 +372,5 @@ pub(crate) fn commit(
         kept_live: kept.live.clone(),
         ..fold.state()
     };
-    if mutant::is("advance-view-before-durable") {
-        state.folded_to.0 += 1;
-    }
     Ok(view.commit(fold, state)?)
 }

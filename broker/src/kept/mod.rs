@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use journal::{AppendError, Group, Journal, Offset, RECORD_HEADER_BYTES, Record, Stored};
+use journal::{AppendError, Group, Journal, Offset, RECORD_HEADER_BYTES, Record, Stored, mutant};
 
 use self::records::{COPY, LETTER, OWED, OwedThen, STANDING};
 use crate::fold::{OpenError, READ_BYTES};
@@ -253,10 +253,13 @@ impl Kept {
             written.push((group, appended));
         }
         for (group, appended) in written {
-            let offsets = appended.await.map_err(|error| match error {
-                AppendError::NoSpace { .. } => KeepError::NoSpace,
-                error => KeepError::Append(error),
-            })?;
+            let offsets = match mutant::is("advance-view-before-durable") {
+                true => self.to..Offset(self.to.0 + group.len() as u64),
+                false => appended.await.map_err(|error| match error {
+                    AppendError::NoSpace { .. } => KeepError::NoSpace,
+                    error => KeepError::Append(error),
+                })?,
+            };
             self.look_at_segments();
             for (thing, at) in group.into_iter().zip(offsets.start.0..) {
                 let bytes = (RECORD_HEADER_BYTES + thing.record.body.len()) as u32;

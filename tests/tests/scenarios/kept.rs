@@ -242,6 +242,40 @@ async fn no_moment_of_reclaiming_loses_what_is_owed_or_dead() {
     }
 }
 
+/// The view is written when log and kept hold, durable, all that it knows: whenever the power fails, a start
+/// believes it. One that knew more would be made anew, from the whole log, while nothing is delivered.
+#[tokio::test(start_paused = true)]
+async fn no_moment_leaves_a_view_that_knows_more_than_log_and_kept() {
+    let world = with_old_debts(1)
+        .sink("down", always(503))
+        .sink("refuses", always(422).body("no"))
+        .sink("graveyard", always(200))
+        .sink("audit", always(200))
+        .start()
+        .await;
+    for n in 0..12 {
+        world.publish(order_placed(&format!("o-{n}"))).await;
+    }
+    let mut published = 0;
+    while world.report().await.space.segments_reclaimed == 0 {
+        // From the last commit before the segment goes.
+        world.disk().keep_history();
+        world.publish(history(published)).await;
+        published += 1;
+        world.advance(16 * MS).await;
+    }
+    let changes = world.disk().changes();
+    assert!(changes > 20, "it was copied and written down: {changes}");
+    for change in 0..=changes {
+        let disk = world.disk().crash_before(change, CrashRule::Nothing, 1);
+        assert!(
+            world.believes_view_of(disk),
+            "before change {change} of {changes}"
+        );
+    }
+    world.settle().await;
+}
+
 /// The power fails, again and again, while old debts lie in kept and history rolls over them.
 #[tokio::test(start_paused = true)]
 async fn power_that_fails_while_the_log_rolls_loses_no_old_debt() {
