@@ -2,8 +2,9 @@
 # Fuzzes what outsiders hand us: scripts/fuzz.sh [TARGET|all] [SECONDS for each].
 #
 # With libFuzzer, through cargo-fuzz, on the toolchain that is pinned: our code has no `unsafe`, so no
-# sanitizer is needed, and without one neither is a nightly. Where cargo-fuzz can't be had, the targets
-# are run on mutations of their seeds without coverage, which is said.
+# sanitizer is needed, and without one neither is a nightly. Where cargo-fuzz, libfuzzer-sys or a C++ compiler
+# can't be had, the targets are run on mutations of their seeds without coverage, which is said. A target that
+# doesn't build is a failure.
 #
 # What is learnt stays in .cache/fuzz/TARGET, what breaks a target in .cache/fuzz/finds.
 set -euo pipefail
@@ -40,12 +41,23 @@ if ! command -v cargo-fuzz >/dev/null; then
     exit
 fi
 
+# libFuzzer is C++. What is ours must build: that it doesn't is no reason to go on without.
+compiler="${CXX:-c++}"
+if ! command -v "${compiler%% *}" >/dev/null; then
+    without_coverage "there is no C++ compiler ($compiler)"
+    exit
+fi
+
 # The versions that ship, and libFuzzer beside them.
 cp Cargo.lock "$folder/Cargo.lock"
+if ! cargo fetch --manifest-path "$folder/Cargo.toml"; then
+    without_coverage "libfuzzer-sys can't be fetched"
+    exit
+fi
 build=(--fuzz-dir "$folder" --sanitizer none --no-cfg-fuzzing --target-dir "$TARGET_DIR/fuzz")
 if ! cargo fuzz build "${build[@]}" "${targets[0]}"; then
-    without_coverage "libFuzzer can't be built"
-    exit
+    say "FAILED: ${targets[0]} can't be built, see above"
+    exit 1
 fi
 
 finds=.cache/fuzz/finds

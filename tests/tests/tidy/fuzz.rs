@@ -49,6 +49,13 @@ fn each_target_has_a_program_and_seeds() {
     all.extend(problems(&listed, "targets/", &names_in("targets")));
     all.extend(problems(&listed, "corpus/", &names_in("corpus")));
     all.extend(problems(&listed, "Cargo.toml", &programs(&manifest)));
+    for name in &listed {
+        let program = crate::root().join(format!("{FOLDER}/targets/{name}.rs"));
+        let program = std::fs::read_to_string(program).unwrap_or_default();
+        if !program.contains(&format!("tests::fuzz::run(\"{name}\", bytes)")) {
+            all.push(format!("targets/{name}.rs doesn't run {name}"));
+        }
+    }
     let finds = names_in("finds");
     let strays = finds.difference(&listed).filter(|name| *name != "README");
     all.extend(strays.map(|name| format!("finds/ has {name}, which isn't in the list")));
