@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Breaks one promise after the other, on purpose, and looks whether a test notices: for each line of
-# scripts/mutants.txt the tests that it names run with that mutant, until one fails. Prints a table:
-# the mutant, which test killed it, how long that took, and what the test said. A mutant that none of
-# them notices, or a run that kills none, makes the exit status 1.
+# scripts/mutants.txt the tests that it names run with that mutant, until one fails; and those that must
+# notice it as well, each of them. Prints a table: the mutant, which test killed it, how long that took, and
+# what the test said. A mutant that none of them notices, or not all that must, or a run that kills none, makes
+# the exit status 1. A test that finds no end with a mutant has noticed it too, which is said apart.
 #
 # The build has the feature `mutants`, and a folder of its own in cargo's target folder. Arguments are
 # names of mutants; without any, all are tried.
@@ -11,8 +12,12 @@ set -uo pipefail
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 LIST=scripts/mutants.txt
-# A mutant may also make a test wait for ever.
-TEST_SECONDS_MAX=120
+# A mutant may also make a test wait for ever: it is given so many times what it takes without one, and no less
+# than so many seconds, since other things may run here.
+TIMES_MAX=10
+SECONDS_MIN=20
+# Without a mutant.
+BASELINE_SECONDS_MAX=600
 
 root="$PWD"
 log="$(mktemp)"
@@ -28,14 +33,14 @@ die() {
 
 trim() { sed 's/^[[:space:]]*//; s/[[:space:]]*$//' <<<"$1"; }
 
-# The lines of the list, each as name|what|tests, for the names that were asked for.
+# The lines of the list, each as name|what|tests|all of, for the names that were asked for.
 listed() {
-    local name what tests
-    while IFS='|' read -r name what tests; do
+    local name what tests also
+    while IFS='|' read -r name what tests also; do
         name="$(trim "$name")"
         case "$name" in '' | '#'*) continue ;; esac
         [ "$#" = 0 ] || [[ " $* " == *" $name "* ]] || continue
-        printf '%s|%s|%s\n' "$name" "$(trim "$what")" "$(trim "$tests")"
+        printf '%s|%s|%s|%s\n' "$name" "$(trim "$what")" "$(trim "$tests")" "$(trim "$also")"
     done <"$LIST"
 }
 
@@ -59,14 +64,19 @@ for binary in model scenarios; do
 done
 printf '\nbuilt in %d s\n' $((SECONDS - began))
 
-# run TEST: one test, named as in the list. It fails, too, when no such test ran or it takes too long.
+# What each test takes without a mutant, in seconds.
+declare -A baseline
+
+# run TEST: one test, named as in the list. It fails, too, when no such test ran. 124: it finds no end.
 run() {
-    local binary="${1%%/*}" name="${1#*/}"
+    local binary="${1%%/*}" name="${1#*/}" max="$BASELINE_SECONDS_MAX"
+    [ -z "${baseline[$1]:-}" ] || max=$((TIMES_MAX * baseline[$1]))
+    [ "$max" -ge "$SECONDS_MIN" ] || max="$SECONDS_MIN"
     cd "$root/${folders[$binary]}" || return 1
-    timeout "$TEST_SECONDS_MAX" "${executables[$binary]}" --exact "$name" >"$log" 2>&1
+    timeout "$max" "${executables[$binary]}" --exact "$name" >"$log" 2>&1
     local status=$?
     cd "$root" || return 1
-    [ "$status" = 124 ] && printf 'no end within %d s\n' "$TEST_SECONDS_MAX" >>"$log"
+    [ "$status" = 124 ] && printf 'no end within %d s\n' "$max" >>"$log"
     [ "$status" != 0 ] || grep -q '^test result: ok. 1 passed' "$log" || return 125
     return "$status"
 }
@@ -82,12 +92,17 @@ said() {
 # --- without a mutant, and with one that isn't ---------------------------------------------------
 
 began=$SECONDS
-mapfile -t all < <(for line in "${mutants[@]}"; do tr ' ' '\n' <<<"${line##*|}"; done | sort -u)
+mapfile -t all < <(for line in "${mutants[@]}"; do
+    IFS='|' read -r _ _ tests also <<<"$line"
+    tr -s ' ' '\n' <<<"$tests $also"
+done | sed '/^$/d' | sort -u)
 for test in "${all[@]}"; do
+    before=$SECONDS
     run "$test" || {
         cat "$log"
         die "$test fails without a mutant, or there is no such test"
     }
+    baseline[$test]=$((SECONDS - before + 1))
 done
 printf '%d tests pass without a mutant, in %d s\n' "${#all[@]}" $((SECONDS - began))
 if WEFT_MUTANT=nobody-knows-this-one run "${all[0]}"; then
@@ -99,29 +114,45 @@ fi
 # --- each mutant ---------------------------------------------------------------------------------
 
 killed=0
+timed_out=0
 survivors=()
+unnoticed=()
 printf '\n%-41s %4s  %s\n' mutant s 'killed by'
 for line in "${mutants[@]}"; do
-    IFS='|' read -r name what tests <<<"$line"
+    IFS='|' read -r name what tests also <<<"$line"
     began=$SECONDS
     by=
     for test in $tests; do
-        if ! WEFT_MUTANT="$name" run "$test"; then
-            by="$test"
-            break
-        fi
+        WEFT_MUTANT="$name" run "$test"
+        status=$?
+        [ "$status" = 0 ] && continue
+        by="$test"
+        break
     done
     took=$((SECONDS - began))
-    if [ -n "$by" ]; then
-        killed=$((killed + 1))
-        printf '%-41s %4d  %s\n%48s%s\n%48s%s\n' "$name" "$took" "$by" '' "$what" '' "$(said)"
-    else
+    if [ -z "$by" ]; then
         survivors+=("$name")
         printf '%-41s %4d  SURVIVED\n%48s%s\n' "$name" "$took" '' "$what"
+    elif [ "$status" = 124 ]; then
+        timed_out=$((timed_out + 1))
+        printf '%-41s %4d  %s TIMED OUT\n%48s%s\n%48s%s\n' "$name" "$took" "$by" '' "$what" '' "$(said)"
+    else
+        killed=$((killed + 1))
+        printf '%-41s %4d  %s\n%48s%s\n%48s%s\n' "$name" "$took" "$by" '' "$what" '' "$(said)"
     fi
+    for test in $also; do
+        if WEFT_MUTANT="$name" run "$test"; then
+            unnoticed+=("$name, by $test")
+            printf '%48sNOT NOTICED BY %s\n' '' "$test"
+        else
+            printf '%48salso by %s\n%50s%s\n' '' "$test" '' "$(said)"
+        fi
+    done
 done
 
-row="${#mutants[@]} mutants, $killed killed, ${#survivors[@]} survived"
+for one in "${unnoticed[@]}"; do printf 'NOT NOTICED: %s\n' "$one"; done
+row="${#mutants[@]} mutants, $killed killed, $timed_out timed out, ${#unnoticed[@]} unnoticed by a suite"
+row="$row, ${#survivors[@]} survived"
 printf '\nmutants: %s\n' "$row"
 [ -z "$report" ] || printf 'mutants\t%s\n' "$row" >>"$report"
-[ "${#survivors[@]}" = 0 ] && [ "$killed" -gt 0 ]
+[ "${#survivors[@]}" = 0 ] && [ "${#unnoticed[@]}" = 0 ] && [ "$killed" -gt 0 ]

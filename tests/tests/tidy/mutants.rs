@@ -26,15 +26,20 @@ fn problems(files: &[Text]) -> Vec<String> {
             continue;
         }
         let cells: Vec<&str> = line.split('|').map(str::trim).collect();
-        let [name, what, tests] = cells[..] else {
-            problems.push(format!("not three columns: {line}"));
-            continue;
+        let (name, what, tests, also) = match cells[..] {
+            [name, what, tests] => (name, what, tests, ""),
+            [name, what, tests, also] => (name, what, tests, also),
+            _ => {
+                problems.push(format!("not three columns, nor four: {line}"));
+                continue;
+            }
         };
         if !names.insert(name) || what.is_empty() || tests.is_empty() {
             problems.push(format!("{name} twice, or without what it breaks or a test"));
         }
         let is_gone = |test: &&str| !files.iter().any(|file| declares(file, test));
-        let gone = tests.split_whitespace().filter(is_gone);
+        let tests = tests.split_whitespace().chain(also.split_whitespace());
+        let gone = tests.filter(is_gone);
         problems.extend(gone.map(|test| format!("{name}: there is no test {test}")));
     }
     if names.len() < MUTANTS_MIN {
@@ -68,8 +73,9 @@ fn declares(file: &Text, test: &str) -> bool {
         _ => "tests",
     };
     let module = module.replace("::", "/");
-    file.path == format!("{package}/tests/{binary}/{module}.rs")
-        && file.text.contains(&format!("fn {name}()"))
+    let path = format!("{package}/tests/{binary}/{module}");
+    let is_it = [format!("{path}.rs"), format!("{path}/mod.rs")].contains(&file.path);
+    is_it && file.text.contains(&format!("fn {name}()"))
 }
 
 /// Lines by which another build than that of `make mutants` would have them.
@@ -131,6 +137,12 @@ mod planted {
         assert_eq!(problems(&[without, code, test]), expected);
         let [list, code, _] = whole();
         assert_eq!(problems(&[list, code]).len(), MUTANTS_MIN, "no test");
+        let [list, code, test] = whole();
+        let also = list
+            .text
+            .replacen("::one\n", "::one | model/crash::two\n", 1);
+        let gone = problems(&[text(LIST, also), code, test]);
+        assert_eq!(gone, ["m0: there is no test model/crash::two"]);
         assert_eq!(problems(&[]), ["0 mutants, at least 12"]);
     }
 
