@@ -19,14 +19,16 @@ pub(crate) enum Done {
     Flush,
 }
 
-/// How the disk fails, once something with this mark in it is written.
-#[derive(Clone, Copy)]
+/// How the disk fails; with a mark, once something that has it in it is written.
+#[derive(Clone)]
 pub(crate) enum Fault {
     /// That write fails, and so does every other to the same place.
     Write(&'static [u8]),
     /// The flushes after it fail. What was written since the last that didn't is gone, and later ones say
     /// that all is well.
     Flush(&'static [u8]),
+    /// Every write to these places fails.
+    At(Vec<Range<u64>>),
 }
 
 /// How many flushes fail. More than one, since the file system has some of its own, and what they are told
@@ -48,7 +50,7 @@ struct State {
     now: Blocks,
     log: Vec<Done>,
     fault: Option<Fault>,
-    bad: Option<Range<u64>>,
+    bad: Vec<Range<u64>>,
     flushes_failing: u32,
     failed: Option<Instant>,
 }
@@ -61,7 +63,7 @@ impl Disk {
             now: holds,
             log: Vec::new(),
             fault: None,
-            bad: None,
+            bad: Vec::new(),
             flushes_failing: 0,
             failed: None,
         };
@@ -122,19 +124,16 @@ impl Disk {
     pub(crate) fn write(&self, at: u64, bytes: &[u8]) -> Result<(), Failed> {
         let mut state = self.state();
         let range = at..at + bytes.len() as u64;
-        match state.fault {
-            Some(Fault::Write(mark)) if contains(bytes, mark) => {
-                state.fault = None;
-                state.bad = Some(range.clone());
-            }
+        match state.fault.take() {
+            Some(Fault::Write(mark)) if contains(bytes, mark) => state.bad = vec![range.clone()],
             Some(Fault::Flush(mark)) if contains(bytes, mark) => {
-                state.fault = None;
                 state.flushes_failing = FLUSHES_FAILING;
             }
-            _ => {}
+            Some(Fault::At(places)) => state.bad = places,
+            fault => state.fault = fault,
         }
-        let bad = state.bad.as_ref();
-        if bad.is_some_and(|bad| bad.start < range.end && range.start < bad.end) {
+        let hits = |bad: &Range<u64>| bad.start < range.end && range.start < bad.end;
+        if state.bad.iter().any(hits) {
             state.failed.get_or_insert_with(Instant::now);
             return Err(Failed);
         }

@@ -4,6 +4,7 @@
 //! writes, and tell nobody when one of them fails.
 
 use std::io::Write;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::Arc;
@@ -28,6 +29,25 @@ umount --lazy disk || left=1
 rm disk && rmdir files && cd / && rmdir "$1" || left=1
 exit $left
 "#;
+
+/// How a node gets at its files on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Class {
+    /// Past the page cache.
+    Direct,
+    /// Through it: ext4 does no other where it writes data to its journal first, and says so.
+    Buffered,
+}
+
+impl Class {
+    /// As the node's status has it.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Class::Direct => "direct+fdatasync",
+            Class::Buffered => "buffered+fdatasync",
+        }
+    }
+}
 
 /// A disk that the system sees. Dropping it unmounts and detaches all of it.
 pub(crate) struct Drive {
@@ -108,9 +128,13 @@ impl Drive {
     }
 
     /// Mounts its file system, which repairs what a crash left undone; gives the folder.
-    pub(crate) fn mount(&self) -> Result<&Path, String> {
+    pub(crate) fn mount(&self, class: Class) -> Result<&Path, String> {
         let mut mount = Command::new("mount");
-        mount.args(["-t", "ext4", &self.device]).arg(&self.at);
+        mount.args(["-t", "ext4"]);
+        if class == Class::Buffered {
+            mount.args(["-o", "data=journal"]);
+        }
+        mount.arg(&self.device).arg(&self.at);
         said(&mut mount)?;
         Ok(&self.at)
     }
@@ -119,6 +143,51 @@ impl Drive {
     pub(crate) fn folder(&self) -> &Path {
         &self.at
     }
+}
+
+/// Where on its disk this part of a file lies.
+pub(crate) fn extents(file: &Path, within: &Range<u64>) -> Result<Vec<Range<u64>>, String> {
+    let mut filefrag = Command::new("filefrag");
+    let text = said(filefrag.arg("-v").arg(format!("-b{UNIT_BYTES}")).arg(file))?;
+    Ok(extents_in(&text, within))
+}
+
+/// filefrag counts in units of so many bytes.
+const UNIT_BYTES: u64 = 1024;
+
+fn extents_in(text: &str, within: &Range<u64>) -> Vec<Range<u64>> {
+    let number = |text: &str| text.trim().parse::<u64>().ok();
+    let extent = |line: &str| {
+        let cells: Vec<&str> = line.split(':').collect();
+        let [_, logical, physical, length, ..] = cells[..] else {
+            return None;
+        };
+        let (logical, _) = logical.split_once("..")?;
+        let (physical, _) = physical.split_once("..")?;
+        let (logical, physical, length) = (number(logical)?, number(physical)?, number(length)?);
+        let [logical, physical, length] = [logical, physical, length].map(|n| n * UNIT_BYTES);
+        let from = within.start.max(logical);
+        let to = within.end.min(logical + length);
+        (from < to).then(|| physical + from - logical..physical + to - logical)
+    };
+    text.lines().filter_map(extent).collect()
+}
+
+#[test]
+fn the_extents_of_a_file_are_read_as_filefrag_prints_them() {
+    let text = "Filesystem type is: ef53\n\
+        File size of x is 8192 (8 blocks of 1024 bytes)\n \
+        ext:     logical_offset:        physical_offset: length:   expected: flags:\n   \
+        0:        0..       3:       8192..      8195:      4:            \n   \
+        1:        4..       7:       9000..      9003:      4:       8196: last,eof\n\
+        x: 2 extents found\n";
+    let kib = |range: Range<u64>| range.start << 10..range.end << 10;
+    let all = extents_in(text, &(0..u64::MAX));
+    assert_eq!(all, [kib(8192..8196), kib(9000..9004)]);
+    assert_eq!(
+        extents_in(text, &kib(2..5)),
+        [kib(8194..8196), kib(9000..9001)]
+    );
 }
 
 /// What a command says, if it does what it is told.

@@ -11,8 +11,9 @@ use tests::node::{PATIENCE, Running, until};
 use tests::proof;
 
 use super::disk::Fault;
+use super::drive::Class;
 use super::load::BEGIN;
-use super::recorded::Recording;
+use super::recorded::{Files, Recording};
 use super::replays::{Loss, replay};
 
 const ROW: &str = "EIO on a block";
@@ -35,20 +36,33 @@ const FAULT: i32 = 1;
 fn a_disk_that_fails_ends_the_node_at_once_and_costs_nothing_acknowledged() {
     // The next event's block, and the flush behind it.
     let mark = BEGIN.as_bytes();
-    let faults = [("write", Fault::Write(mark)), ("flush", Fault::Flush(mark))];
+    let faults = [
+        ("write", Fails::Event(Fault::Write(mark))),
+        ("flush", Fails::Event(Fault::Flush(mark))),
+    ];
+    let files = [Files::LogHeaders, Files::Kept, Files::View];
     let rounds = proof::size(10, 1);
     let mut all = Vec::new();
     for round in 0..rounds {
-        for (name, fault) in faults {
+        for (name, fault) in &faults {
             for (how, traced) in [("timed", false), ("traced", true)] {
                 let what = format!("a {name} that fails, {how}, round {round}");
-                all.push((what, fault, traced));
+                all.push((what, Class::Direct, fault.clone(), traced));
             }
+            // Writing each block twice takes its time, so few of these.
+            if round < 2 {
+                let what = format!("a buffered {name} that fails, round {round}");
+                all.push((what, Class::Buffered, fault.clone(), false));
+            }
+        }
+        for of in files {
+            let what = format!("a write to {of:?} that fails, round {round}");
+            all.push((what, Class::Direct, Fails::Files(of), false));
         }
     }
     let mut total = Found::default();
-    for (what, fault, traced) in &all {
-        match fails(*fault, *traced, what) {
+    for (what, class, fault, traced) in &all {
+        match fails(*class, fault, *traced, what) {
             Ok(found) => total.add(found),
             Err(why) if total.faults == 0 => {
                 proof::skipped(TRACED, &why);
@@ -64,6 +78,15 @@ fn a_disk_that_fails_ends_the_node_at_once_and_costs_nothing_acknowledged() {
     total.report();
     assert!(total.wrong.is_empty(), "WRONG: {:#?}", total.wrong);
     assert_eq!(total.faults, all.len() as u64, "each of them was made");
+}
+
+/// What fails.
+#[derive(Clone)]
+enum Fails {
+    /// Something of the next event's.
+    Event(Fault),
+    /// Every write to these files.
+    Files(Files),
 }
 
 /// What came of one fault, or of several.
@@ -120,8 +143,8 @@ impl Found {
 }
 
 /// Lets the disk fail under load. The node's end is timed where no tracer slows it down.
-fn fails(fault: Fault, traced: bool, what: &str) -> Result<Found, String> {
-    let mut node = Recording::begin(PUBLISHERS, usize::MAX, Duration::ZERO)?;
+fn fails(class: Class, fault: &Fails, traced: bool, what: &str) -> Result<Found, String> {
+    let mut node = Recording::begin(class, PUBLISHERS, usize::MAX, Duration::ZERO)?;
     until("loaded", PATIENCE, || {
         (node.load.acknowledged() >= ACKNOWLEDGED).then_some(())
     });
@@ -129,7 +152,10 @@ fn fails(fault: Fault, traced: bool, what: &str) -> Result<Found, String> {
     let trace = folder.path().join("trace");
     let pid = node.weft.pid().as_raw_nonzero().get();
     let tracer = traced.then(|| attach(pid, &trace));
-    node.disk.fail(fault);
+    node.disk.fail(match fault {
+        Fails::Event(fault) => fault.clone(),
+        Fails::Files(of) => Fault::At(node.places(*of)?),
+    });
     until("ended", PATIENCE, || node.weft.has_ended().then_some(()));
     let ended = Instant::now();
     let failed = node.disk.failed().expect("it ended since the disk failed");
@@ -144,10 +170,14 @@ fn fails(fault: Fault, traced: bool, what: &str) -> Result<Found, String> {
     let holds = node.disk.holds();
     let recorded = node.end();
     let came = &recorded.came;
-    // Not each: one that had its answer just before may find the door closed.
-    assert!(!came.refused.is_empty(), "{what}: nobody got a 503");
+    // Not each: one that had its answer just before may find the door closed. And what comes is stored as
+    // before while it is another file that fails.
+    let stores = matches!(fault, Fails::Files(Files::Kept | Files::View));
+    let is_told = stores || !came.refused.is_empty();
+    assert!(is_told, "{what}: nobody got a 503");
     let at = recorded.log.len();
     let loss = Loss {
+        is_at_flush: false,
         what: what.to_owned(),
         at: usize::MAX,
         holds,

@@ -7,6 +7,7 @@ use std::time::Duration;
 use tests::proof;
 
 use super::disk::Done;
+use super::drive::Class;
 use super::load::{BEGIN, END, ID_BYTES};
 use super::recorded::Recorded;
 
@@ -15,7 +16,7 @@ const ROW: &str = "FLUSH before 202";
 #[test]
 fn a_flush_lies_between_each_events_write_and_its_202() {
     let events = usize::try_from(proof::size(600, 150)).expect("a small number");
-    let recorded = match Recorded::run(1, 4, events, Duration::ZERO) {
+    let recorded = match Recorded::run(Class::Direct, 1, 4, events, Duration::ZERO) {
         Ok(recorded) => recorded,
         Err(why) => return proof::skipped(ROW, &why),
     };

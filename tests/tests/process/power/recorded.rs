@@ -5,6 +5,7 @@
 //! power at any later moment.
 
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -14,7 +15,7 @@ use tests::node::{PATIENCE, Start, Weft, until};
 
 use super::blocks::Blocks;
 use super::disk::{Disk, Done};
-use super::drive::Drive;
+use super::drive::{Class, Drive, extents};
 use super::load::{Came, Load, Plan, mixed};
 use crate::{Folders, trigger};
 
@@ -76,8 +77,23 @@ pub(crate) fn fresh() -> Result<(Arc<Disk>, Drive), String> {
     Ok((disk, drive))
 }
 
+/// Files of a node.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Files {
+    /// The first block of each segment of the log, and of what is to become one.
+    LogHeaders,
+    /// All of what is kept of segments that went.
+    Kept,
+    /// The view.
+    View,
+}
+
+/// A segment's header takes a block.
+const HEADER_BYTES: u64 = 4096;
+
 /// A node under load on our disk.
 pub(crate) struct Recording {
+    class: Class,
     pub(crate) weft: Weft,
     pub(crate) load: Load,
     pub(crate) disk: Arc<Disk>,
@@ -88,12 +104,14 @@ pub(crate) struct Recording {
 }
 
 impl Recording {
-    /// Starts a node, and so many publishers of at most so many events each, which rest in between.
+    /// Starts a node of this class, and so many publishers of at most so many events each, which rest in
+    /// between.
     ///
     /// # Errors
     ///
     /// What this machine can't do.
     pub(crate) fn begin(
+        class: Class,
         publishers: usize,
         events_max: usize,
         pause: Duration,
@@ -105,7 +123,7 @@ impl Recording {
         });
         let folders = yaml(&function);
         let (disk, drive) = fresh()?;
-        let mounted = drive.mount()?;
+        let mounted = drive.mount(class)?;
         let moments = Arc::clone(&disk);
         let load = Load::start(
             Plan {
@@ -117,8 +135,10 @@ impl Recording {
             move || moments.position(),
         );
         let weft = start(&folders, mounted).run();
+        assert_eq!(weft.status()["durability"], class.name());
         load.aim(weft.ingress);
         Ok(Recording {
+            class,
             weft,
             load,
             disk,
@@ -126,6 +146,27 @@ impl Recording {
             drive,
             folders,
         })
+    }
+
+    /// Where on the disk such files lie now.
+    ///
+    /// # Errors
+    ///
+    /// What this machine can't do.
+    pub(crate) fn places(&self, of: Files) -> Result<Vec<Range<u64>>, String> {
+        let data = data(self.drive.folder());
+        let (folder, within) = match of {
+            Files::LogHeaders => (data.join("log"), 0..HEADER_BYTES),
+            Files::Kept => (data.join("kept"), 0..u64::MAX),
+            Files::View => return extents(&data.join("view.redb"), &(0..u64::MAX)),
+        };
+        let entries = std::fs::read_dir(folder).map_err(|error| error.to_string())?;
+        let mut places = Vec::new();
+        for entry in entries {
+            let path = entry.map_err(|error| error.to_string())?.path();
+            places.extend(extents(&path, &within)?);
+        }
+        Ok(places)
     }
 
     /// Kills the node and starts another on what it left.
@@ -153,6 +194,7 @@ impl Recording {
             }
         });
         Recorded {
+            class: self.class,
             base,
             log,
             came,
@@ -163,6 +205,8 @@ impl Recording {
 
 /// What was recorded.
 pub(crate) struct Recorded {
+    /// How the node got at its files.
+    pub(crate) class: Class,
     /// What the disk held before the node was started first.
     pub(crate) base: Blocks,
     /// What the disk did since.
@@ -180,12 +224,13 @@ impl Recorded {
     ///
     /// What this machine can't do.
     pub(crate) fn run(
+        class: Class,
         lives: usize,
         publishers: usize,
         events: usize,
         pause: Duration,
     ) -> Result<Recorded, String> {
-        let mut recording = Recording::begin(publishers, events, pause)?;
+        let mut recording = Recording::begin(class, publishers, events, pause)?;
         for life in 1..lives {
             let enough = publishers * events * life / lives;
             until("published in part", 6 * PATIENCE, || {

@@ -3,6 +3,7 @@
 //! answered 202 by then is there.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Mutex;
@@ -14,10 +15,12 @@ use tests::{Seed, proof};
 
 use super::blocks::{Blocks, SECTOR_BYTES};
 use super::disk::{Disk, Done};
-use super::drive::Drive;
+use super::drive::{Class, Drive};
+use super::load::Acknowledged;
 use super::recorded::{OWED, Recorded, SETTLED, data, start, yaml};
 
 const ROW: &str = "flushes and subsets replayed";
+const ROW_BUFFERED: &str = "the same through the page cache";
 
 /// How many are replayed at a time.
 const AT_A_TIME: usize = 4;
@@ -39,6 +42,8 @@ const SUPERBLOCK_BYTES: u64 = 4096;
 /// A moment at which the power failed, and what the disk holds then.
 pub(crate) struct Loss {
     pub(crate) what: String,
+    /// All that was flushed is there and nothing else.
+    pub(crate) is_at_flush: bool,
     /// All that was answered by then must be there.
     pub(crate) at: usize,
     pub(crate) holds: Blocks,
@@ -46,27 +51,51 @@ pub(crate) struct Loss {
 
 #[test]
 fn power_that_fails_after_any_flush_leaves_all_that_was_acknowledged() {
+    let (events, subsets) = (proof::size(250, 60), proof::size(1000, 20));
+    let flushes = (!proof::is_full()).then_some(20);
+    power_fails(ROW, Class::Direct, events, flushes, subsets);
+}
+
+#[test]
+fn power_that_fails_where_files_are_buffered_leaves_all_that_was_acknowledged() {
+    let (events, moments) = (proof::size(100, 40), proof::size(60, 8));
+    let flushes = usize::try_from(moments).ok();
+    power_fails(ROW_BUFFERED, Class::Buffered, events, flushes, moments);
+}
+
+/// Records so many events of each publisher, and lets the power fail after so many flushes, or all of them, and
+/// so many times between two.
+fn power_fails(row: &str, class: Class, events: u64, at_flushes: Option<usize>, subsets: u64) {
     let mut seed = Seed::or(5077);
     eprintln!("SEED={}", seed.number);
-    let events = usize::try_from(proof::size(250, 60)).expect("a small number");
-    let recorded = match Recorded::run(LIVES, 4, events, PAUSE) {
+    let events = usize::try_from(events).expect("a small number");
+    let recorded = match Recorded::run(class, LIVES, 4, events, PAUSE) {
         Ok(recorded) => recorded,
-        Err(why) => return proof::skipped(ROW, &why),
+        Err(why) => return proof::skipped(row, &why),
     };
     let flushes = recorded.flushes();
-    let subsets = usize::try_from(proof::size(1000, 20)).expect("a small number");
-    let wanted = match proof::is_full() {
-        true => (0..flushes.len()).collect(),
-        false => some(&mut seed, flushes.len(), 20),
+    let subsets = usize::try_from(subsets).expect("a small number");
+    // Where something had been answered.
+    let answered = recorded
+        .came
+        .acknowledged
+        .iter()
+        .map(|event| event.at)
+        .min();
+    let first = flushes.partition_point(|&flush| Some(flush) < answered);
+    let wanted = match at_flushes {
+        None => (0..flushes.len()).collect(),
+        Some(count) => some(&mut seed, first..flushes.len(), count),
     };
     let mut in_parts: Vec<usize> = (0..subsets)
-        .map(|_| seed.within(0..flushes.len() as u64) as usize)
+        .map(|_| seed.within(first as u64..flushes.len() as u64) as usize)
         .collect();
     in_parts.sort_unstable();
 
     let (send, receive) = sync_channel(AT_A_TIME);
     let receive = Mutex::new(receive);
     let lost = Mutex::new(Vec::new());
+    let (mut at_flush, mut in_part, mut looked_for) = (0, 0, 0);
     std::thread::scope(|scope| {
         for _ in 0..AT_A_TIME {
             scope.spawn(|| replay_all(&receive, &recorded, &lost));
@@ -83,6 +112,7 @@ fn power_that_fails_after_any_flush_leaves_all_that_was_acknowledged() {
             let mut losses = Vec::new();
             if wanted.contains(&k) {
                 losses.push(Loss {
+                    is_at_flush: true,
                     what: format!("after flush {k}"),
                     // Up to the end of the next flush nothing more became durable.
                     at: next,
@@ -94,9 +124,22 @@ fn power_that_fails_after_any_flush_leaves_all_that_was_acknowledged() {
                 let mut holds = holds.clone();
                 apply_some(&mut holds, &recorded.log[from..at], &mut seed);
                 let what = format!("after flush {k} with parts of what was written up to {at}");
-                losses.push(Loss { what, at, holds });
+                losses.push(Loss {
+                    is_at_flush: false,
+                    what,
+                    at,
+                    holds,
+                });
             }
             for loss in losses {
+                // Before the first 202 there is nothing to look for.
+                let events = recorded.acknowledged_at(&loss).count() as u64;
+                match loss.is_at_flush {
+                    _ if events == 0 => {}
+                    true => at_flush += 1,
+                    false => in_part += 1,
+                }
+                looked_for += events;
                 send.send(loss).expect("they are taken");
             }
         }
@@ -104,11 +147,12 @@ fn power_that_fails_after_any_flush_leaves_all_that_was_acknowledged() {
     });
     let lost = lost.into_inner().expect("nobody panicked with it");
     proof::report(
-        ROW,
+        row,
         &[
-            ("flushes", wanted.len() as u64),
-            ("subsets", in_parts.len() as u64),
+            ("flushes", at_flush),
+            ("subsets", in_part),
             ("acknowledged", recorded.came.acknowledged.len() as u64),
+            ("times an event was looked for", looked_for),
             ("lost", lost.len() as u64),
         ],
     );
@@ -119,11 +163,20 @@ fn power_that_fails_after_any_flush_leaves_all_that_was_acknowledged() {
     assert!(lost.is_empty(), "LOST: {lost:#?}\n{replay}");
 }
 
-/// So many of the numbers below `below`; the last is one of them.
-fn some(seed: &mut Seed, below: usize, count: usize) -> BTreeSet<usize> {
-    let mut some = BTreeSet::from([below - 1]);
-    while some.len() < count.min(below) {
-        some.insert(seed.within(0..below as u64) as usize);
+impl Recorded {
+    /// What had been answered 202 by then.
+    fn acknowledged_at(&self, loss: &Loss) -> impl Iterator<Item = &Acknowledged> {
+        let all = self.came.acknowledged.iter();
+        let at = loss.at;
+        all.filter(move |event| event.at <= at)
+    }
+}
+
+/// So many of these numbers; the last is one of them.
+fn some(seed: &mut Seed, of: Range<usize>, count: usize) -> BTreeSet<usize> {
+    let mut some = BTreeSet::from([of.end - 1]);
+    while some.len() < count.min(of.len()) {
+        some.insert(seed.within(of.start as u64..of.end as u64) as usize);
     }
     some
 }
@@ -187,9 +240,11 @@ fn keep(loss: &Loss) {
 pub(crate) fn replay(loss: &Loss, recorded: &Recorded) -> Vec<String> {
     let disk = Disk::new(loss.holds.clone(), Duration::ZERO);
     let drive = Drive::attach(&disk).expect("it could be attached before");
-    let mounted = drive.mount().expect("ext4 survives this").to_owned();
-    let acknowledged = recorded.came.acknowledged.iter();
-    let acknowledged: Vec<_> = acknowledged.filter(|event| event.at <= loss.at).collect();
+    let mounted = drive
+        .mount(recorded.class)
+        .expect("ext4 survives this")
+        .to_owned();
+    let acknowledged: Vec<_> = recorded.acknowledged_at(loss).collect();
     let mut wrong = Vec::new();
     if !acknowledged.is_empty() {
         let data = data(&mounted);
