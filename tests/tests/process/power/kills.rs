@@ -238,3 +238,41 @@ fn apart(before: &Received, next: &Received, kills: &[Kill<'_>]) -> String {
     let (first, second) = (before.attempt(), next.attempt());
     format!("attempt {second} after {first}, which was answered {ages:?} before kills")
 }
+
+/// An attempt counts where it was in the air at a kill, or answered just before one, and not where its answer was
+/// noted long since.
+#[test]
+fn attempts_that_kills_cut_short_are_counted() {
+    let start = Instant::now();
+    let at = |ms| start + Duration::from_millis(ms);
+    let sent = |ms| Acknowledged {
+        id: "00-000001".to_owned(),
+        ty: PLACED,
+        sent: at(ms),
+        seen: at(ms),
+        at: 0,
+    };
+    let (first, second) = (sent(900), sent(1900));
+    let kill = |ms, latest| Kill {
+        began: at(ms),
+        ended: at(ms + 100),
+        latest: Some(latest),
+    };
+    let kills = [kill(1000, &first), kill(2000, &second)];
+    let attempt = |began, ended: Option<u64>| Received {
+        request: tests::http::Message {
+            start: String::new(),
+            headers: Vec::new(),
+            body: Vec::new(),
+        },
+        began: at(began),
+        ended: ended.map(at),
+    };
+    let count = |attempts: &[Received]| {
+        let attempts: Vec<&Received> = attempts.iter().collect();
+        kills_in_the_air(&Came::default(), &attempts, &kills)
+    };
+    assert_eq!(count(&[attempt(500, Some(510)), attempt(2200, None)]), 0);
+    assert_eq!(count(&[attempt(950, None)]), 1);
+    assert_eq!(count(&[attempt(950, None), attempt(1950, Some(1960))]), 2);
+}
