@@ -81,10 +81,11 @@ run() {
     return "$status"
 }
 
-# What a failed test said first: the line behind the first panic.
+# What a failed test said first: the line behind the first panic of ours. Others are those of libraries, which we
+# may have caught: their place is an absolute path.
 said() {
     local line
-    line="$(awk '/ panicked at / { found = 1; next } found && NF { print; exit }
+    line="$(awk '/ panicked at / { found = !/ panicked at \//; next } found && NF { print; exit }
         /^no end within/ { print; exit }' "$log")"
     printf '%s' "${line:0:100}"
 }
