@@ -1,6 +1,9 @@
-//! "Segment", "Frame" and "Record".
+//! "Segment", "Frame" and "Record". What a crash tore, which the next segment's header or the end of the
+//! last one says, is read by [`super::walk`]; everything before it must be as the document says.
 
 use std::ops::Range;
+
+use super::walk::walk;
 
 /// What everything is aligned to.
 pub const BLOCK: usize = 4096;
@@ -72,13 +75,26 @@ impl Record {
 pub struct Segment {
     /// Its header.
     pub header: Header,
-    /// Its records, in order.
+    /// Its records, in order, without those that a crash tore.
     pub records: Vec<Record>,
+    /// From where on only whole groups count; 0 if all of it counts.
+    pub torn: usize,
     /// Behind its last frame.
     pub end: usize,
 }
 
-fn u32_at(bytes: &[u8], at: usize) -> u32 {
+/// What the checksums of a segment of this generation are seeded with.
+pub(crate) fn seed(generation: u64) -> u32 {
+    crc32c::crc32c(&generation.to_le_bytes())
+}
+
+/// A body's checksum.
+pub(crate) fn body_crc(seed: u32, offset: u64, body: &[u8]) -> u32 {
+    let crc = crc32c::crc32c_append(seed, &offset.to_le_bytes());
+    crc32c::crc32c_append(crc, body)
+}
+
+pub(super) fn u32_at(bytes: &[u8], at: usize) -> u32 {
     let mut word = [0; 4];
     word.copy_from_slice(&bytes[at..at + 4]);
     u32::from_le_bytes(word)
@@ -135,7 +151,7 @@ pub fn header(file: &[u8]) -> Result<Header, String> {
 }
 
 /// The record at `position`, if one is there whose header passes.
-fn record_at(file: &[u8], position: usize, seed: u32) -> Option<Record> {
+pub(super) fn record_at(file: &[u8], position: usize, seed: u32) -> Option<Record> {
     let head = file.get(position..position + RECORD_HEADER)?;
     if head[..4] != [0xf5, b'r', b'e', 0xc1] {
         return None;
@@ -185,12 +201,14 @@ pub fn segment(file: &[u8], next: Option<&Header>) -> Result<Segment, String> {
     if file.len() as u64 != length {
         return Err(format!("it is {} bytes long, not {length}", file.len()));
     }
-    let seed = crc32c::crc32c(&header.generation.to_le_bytes());
+    let seed = seed(header.generation);
+    let torn = torn(file, &header, next)?;
+    let strict_to = if torn == 0 { end } else { Some(torn) };
     let mut records = Vec::new();
     let (mut at, mut offset, mut in_group) = (BLOCK, header.first, false);
-    while end.is_none_or(|end| at < end) {
+    while strict_to.is_none_or(|to| at < to) {
         let Some(record) = record_at(file, at, seed) else {
-            if end.is_none() && at.is_multiple_of(BLOCK) {
+            if strict_to.is_none() && at.is_multiple_of(BLOCK) {
                 break;
             }
             let boundary = at.next_multiple_of(BLOCK);
@@ -228,8 +246,7 @@ pub fn segment(file: &[u8], next: Option<&Header>) -> Result<Segment, String> {
         let body = file
             .get(record.body.clone())
             .ok_or("a body beyond the file")?;
-        let crc = crc32c::crc32c_append(seed, &record.offset.to_le_bytes());
-        if crc32c::crc32c_append(crc, body) != u32_at(head, 20) {
+        if body_crc(seed, record.offset, body) != u32_at(head, 20) {
             return fault("its body's checksum");
         }
         zeros(&file[record.body.end..record.end()], "a record's padding")?;
@@ -238,6 +255,17 @@ pub fn segment(file: &[u8], next: Option<&Header>) -> Result<Segment, String> {
     }
     if in_group {
         return Err("the last group isn't whole".into());
+    }
+    if torn != 0 {
+        let walked = walk(file, header.generation, header.first);
+        let behind = walked.served.into_iter();
+        records.extend(behind.filter(|record| torn <= record.position));
+        return Ok(Segment {
+            header,
+            records,
+            torn,
+            end: end.unwrap_or(walked.data_end),
+        });
     }
     let bytes: usize = records
         .iter()
@@ -254,6 +282,23 @@ pub fn segment(file: &[u8], next: Option<&Header>) -> Result<Segment, String> {
     Ok(Segment {
         header,
         records,
+        torn,
         end: at,
     })
+}
+
+/// From where on only whole groups count: as the next one's header has it, or as the last one shows.
+fn torn(file: &[u8], header: &Header, next: Option<&Header>) -> Result<usize, String> {
+    if header.end != 0 || next.is_some_and(|next| next.before_torn == 0) {
+        return Ok(0);
+    }
+    let found = walk(file, header.generation, header.first).torn;
+    let found = found.unwrap_or_default();
+    match next {
+        Some(next) if next.before_torn != found as u64 => Err(format!(
+            "it is torn at {found}, not at {}",
+            next.before_torn
+        )),
+        _ => Ok(found),
+    }
 }
