@@ -60,7 +60,7 @@ fn a_letter_that_is_discarded_or_sent_elsewhere_lets_its_key_go() {
         (Action::PayloadDiscarded, 1),
     ];
     for (action, blocked) in ends {
-        let view = Arc::new(View::open(&Place::Memory).unwrap());
+        let view = Arc::new(View::anew(&Place::Memory).unwrap());
         let mut fold = Fold::new(1, Offset(1), view);
         let by = Some(event);
         for (number, key) in [(2, &b"a"[..]), (3, b"b")] {

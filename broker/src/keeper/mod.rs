@@ -139,6 +139,10 @@ impl Keeper {
         // When what has become durable is folded, many records at once.
         let mut follow_at = Instant::now();
         loop {
+            if self.view.is_damaged() {
+                // Nothing that follows from it may be kept or reclaimed.
+                return Err(Fault::NotKept("the view is damaged".to_owned()));
+            }
             let behind = self.fold.end < *durable.borrow_and_update();
             if behind && follow_at <= Instant::now() {
                 if !self.is_stuck() {
@@ -269,11 +273,13 @@ impl Keeper {
 
     async fn close(&mut self) -> Result<(), Fault> {
         self.follow_to_end()?;
-        match self.is_disk_full() {
-            true => {
-                tracing::warn!("the disk is full: the next start folds what the view doesn't hold")
-            }
-            false => self.commit()?,
+        if self.view.is_damaged() {
+            tracing::error!("the view is damaged: the next start makes it anew");
+            self.view.give_up();
+        } else if self.is_disk_full() {
+            tracing::warn!("the disk is full: the next start folds what the view doesn't hold");
+        } else {
+            self.commit()?;
         }
         let now = self.parts.log.clock().wall();
         match self.kept.close(now).await {

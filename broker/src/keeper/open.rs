@@ -43,27 +43,12 @@ pub(crate) fn open(
     place: &Place,
     on_progress: &OnProgress,
 ) -> Result<Standing, OpenError> {
-    let seen = match open_view(place, log, &kept) {
-        Ok(seen) => Some(seen),
-        Err(error) => {
-            tracing::warn!(%error, ?place, "the view is made anew");
-            None
-        }
-    };
-    let as_of = seen.as_ref().and_then(|seen| seen.as_of.as_ref());
+    let Seen { as_of, usable } = look(place, log, &kept);
     // Before anything is changed.
-    let cut = super::ends::compare(log, &kept, as_of)?;
-    let (view, loaded) = match seen {
-        Some(Seen {
-            view,
-            loaded: Some(loaded),
-            ..
-        }) => (view, Some(loaded)),
-        unusable => {
-            // Closed before its file is removed.
-            drop(unusable);
-            (View::anew(place)?, None)
-        }
+    let cut = super::ends::compare(log, &kept, as_of.as_ref())?;
+    let (view, loaded) = match usable {
+        Some((view, loaded)) => (view, Some(loaded)),
+        None => (View::anew(place)?, None),
     };
     let view = Arc::new(view);
     let anew = loaded.is_none();
@@ -103,27 +88,30 @@ pub(crate) fn open(
     Ok(opening.standing)
 }
 
-/// A view that could be opened.
+/// What was found of a view.
+#[derive(Default)]
 struct Seen {
-    view: View,
-    /// What is in it, if it can be gone on from.
-    loaded: Option<Loaded>,
+    /// It is open only where it can be gone on from: otherwise its file is to be removed.
+    usable: Option<(View, Loaded)>,
+    /// Also of one that can't be used, as long as this can be read.
     as_of: Option<AsOf>,
 }
 
-/// A view that panics where it is read is as good as none.
-fn open_view(place: &Place, log: &Journal, kept: &Journal) -> Result<Seen, ViewError> {
-    let opened = catch_unwind(AssertUnwindSafe(|| {
-        let view = View::open(place)?;
-        let as_of = view.as_of()?;
+/// Looks at the view that is there. One that panics where it is read is as good as none.
+fn look(place: &Place, log: &Journal, kept: &Journal) -> Seen {
+    let mut seen = Seen::default();
+    let looked = catch_unwind(AssertUnwindSafe(|| {
+        let mut view = View::open(place)?;
+        seen.as_of = view.as_of()?;
+        view.check()?;
         let loaded = view.load(log, kept)?;
-        Ok(Seen {
-            view,
-            loaded,
-            as_of,
-        })
+        seen.usable = loaded.map(|loaded| (view, loaded));
+        Ok(())
     }));
-    opened.unwrap_or(Err(ViewError::Damaged("reading it panicked")))
+    if let Err(error) = looked.unwrap_or(Err(ViewError::Damaged("reading it panicked"))) {
+        tracing::warn!(%error, ?place, "the view is made anew");
+    }
+    seen
 }
 
 struct Opening<'a> {

@@ -427,7 +427,7 @@ mod tests {
     /// trigger is in force, and else in a few looks.
     #[test]
     fn letters_are_found_behind_those_of_others() {
-        let view = View::open(&Place::Memory).unwrap();
+        let view = View::anew(&Place::Memory).unwrap();
         for id in 0..20 {
             let others = letter(id, 2, "others");
             view.set_letter(others.id, Some(others)).unwrap();

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use journal::Offset;
 
 use crate::dead_letters::Row;
+use crate::records::wire::{Short, Take};
 
 /// What lies in kept. As a byte it is part of a key of the view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -29,11 +30,20 @@ pub(crate) struct KeptAt {
 }
 
 impl KeptAt {
-    pub(super) fn new((offset, bytes): (u64, u32)) -> Self {
-        Self {
-            offset: Offset(offset),
-            bytes,
-        }
+    /// Its bytes: the offset u64, then how many bytes it takes u32.
+    pub(super) fn encode(self) -> Vec<u8> {
+        let mut out = self.offset.0.to_le_bytes().to_vec();
+        out.extend_from_slice(&self.bytes.to_le_bytes());
+        out
+    }
+
+    /// Reads it back.
+    pub(super) fn decode(bytes: &[u8]) -> Result<Self, Short> {
+        let mut take = Take::new(bytes);
+        Ok(Self {
+            offset: Offset(u64::from_le_bytes(take.array("offset in kept")?)),
+            bytes: u32::from_le_bytes(take.array("bytes in kept")?),
+        })
     }
 }
 

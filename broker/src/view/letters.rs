@@ -74,10 +74,11 @@ impl View {
         let reading = self.database.begin_read()?;
         drop(changes);
         let table = reading.open_table(tables::LETTERS)?;
-        let found = table.get(id.0)?;
-        found
-            .map(|found| Ok(Row::decode(id, found.value())?))
-            .transpose()
+        let Some(found) = table.get(id.0)? else {
+            return Ok(None);
+        };
+        let bytes = self.value(tables::LETTERS, &id.0, found.value())?;
+        Ok(Some(Row::decode(id, bytes)?))
     }
 
     /// The letter is so from now on, or there is none any more.
@@ -142,7 +143,7 @@ impl View {
         mut each: impl FnMut(Row) -> ControlFlow<()>,
     ) -> Result<(), ViewError> {
         let (changes, reading) = self.reading()?;
-        let written = Written::open(&reading, trigger)?;
+        let written = Written::open(self, &reading, trigger)?;
         let fresh = changes.letters.range(from..);
         let ids = written.ids(from..Offset(u64::MAX))?;
         merge(&written, fresh, ids, |a, b| a < b, &mut each)
@@ -156,7 +157,7 @@ impl View {
         mut each: impl FnMut(Row) -> ControlFlow<()>,
     ) -> Result<(), ViewError> {
         let (changes, reading) = self.reading()?;
-        let written = Written::open(&reading, trigger)?;
+        let written = Written::open(self, &reading, trigger)?;
         let fresh = changes.letters.range(..before).rev();
         let ids = written.ids(Offset(0)..before)?.rev();
         merge(&written, fresh, ids, |a, b| a > b, &mut each)
@@ -169,7 +170,8 @@ impl View {
         let mut rows = Vec::new();
         for entry in table.range(range.start.0..range.end.0)? {
             let (id, bytes) = entry?;
-            rows.push(Row::decode(Offset(id.value()), bytes.value())?);
+            let bytes = self.value(tables::LETTERS, &id.value(), bytes.value())?;
+            rows.push(Row::decode(Offset(id.value()), bytes)?);
         }
         Ok(rows)
     }
@@ -180,7 +182,9 @@ impl View {
         let table = reading.open_table(tables::LETTERS)?;
         let mut bytes = 0;
         for entry in table.range(range.start.0..range.end.0)? {
-            bytes += Row::record_bytes(entry?.1.value())?;
+            let (id, row) = entry?;
+            let row = self.value(tables::LETTERS, &id.value(), row.value())?;
+            bytes += Row::record_bytes(row)?;
         }
         Ok(bytes)
     }
@@ -191,7 +195,9 @@ impl View {
         let table = reading.open_table(tables::LETTERS_ON)?;
         let mut events = Vec::new();
         for entry in table.range((range.start.0, 0)..(range.end.0, 0))? {
-            events.push(Offset(entry?.0.value().0));
+            let (key, nothing) = entry?;
+            self.value(tables::LETTERS_ON, &key.value(), nothing.value())?;
+            events.push(Offset(key.value().0));
         }
         Ok(events)
     }
@@ -213,7 +219,9 @@ impl View {
         let mut needed = Vec::new();
         for event in &events {
             for entry in table.range((event, 0)..=(event, u64::MAX))? {
-                let id = Offset(entry?.0.value().1);
+                let (key, nothing) = entry?;
+                self.value(tables::LETTERS_ON, &key.value(), nothing.value())?;
+                let id = Offset(key.value().1);
                 if !changes.letters.contains_key(&id) {
                     needed.push(event);
                     break;
@@ -234,25 +242,31 @@ impl View {
         let reading = self.database.begin_read()?;
         let table = reading.open_table(tables::LETTERS_ON)?;
         let mut entries = table.range((from.0, 0)..)?;
-        let first = entries.next().transpose()?;
-        Ok(first.map(|(key, _)| Offset(key.value().0)))
+        let Some((key, nothing)) = entries.next().transpose()? else {
+            return Ok(None);
+        };
+        self.value(tables::LETTERS_ON, &key.value(), nothing.value())?;
+        Ok(Some(Offset(key.value().0)))
     }
 }
 
 /// The letters as of the last commit.
 struct Written<'a> {
+    view: &'a View,
     letters: ReadOnlyTable<u64, &'static [u8]>,
-    of_triggers: ReadOnlyTable<(&'static str, u64), ()>,
+    of_triggers: ReadOnlyTable<(&'static str, u64), &'static [u8]>,
     /// Whose; none: everybody's.
     trigger: Option<(&'a TriggerName, String)>,
 }
 
 impl<'a> Written<'a> {
     fn open(
+        view: &'a View,
         reading: &ReadTransaction,
         trigger: Option<&'a TriggerName>,
     ) -> Result<Self, ViewError> {
         Ok(Self {
+            view,
             letters: reading.open_table(tables::LETTERS)?,
             of_triggers: reading.open_table(tables::LETTERS_OF)?,
             trigger: trigger.map(|name| (name, name.to_string())),
@@ -271,15 +285,22 @@ impl<'a> Written<'a> {
             Some((_, name)) => {
                 let (from, to) = ((name.as_str(), from), (name.as_str(), to));
                 let entries = self.of_triggers.range(from..to)?;
-                Box::new(entries.map(|entry| Ok(Offset(entry?.0.value().1))))
+                Box::new(entries.map(|entry| {
+                    let (key, nothing) = entry?;
+                    self.view
+                        .value(tables::LETTERS_OF, &key.value(), nothing.value())?;
+                    Ok(Offset(key.value().1))
+                }))
             }
         })
     }
 
     fn row(&self, id: Offset) -> Result<Option<Row>, ViewError> {
-        let found = self.letters.get(id.0)?;
-        let row = found.map(|found| Row::decode(id, found.value()));
-        Ok(row.transpose()?)
+        let Some(found) = self.letters.get(id.0)? else {
+            return Ok(None);
+        };
+        let bytes = self.view.value(tables::LETTERS, &id.0, found.value())?;
+        Ok(Some(Row::decode(id, bytes)?))
     }
 
     fn is_wanted(&self, row: &Row) -> bool {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use journal::{Journal, Offset, mutant};
-use redb::{ReadableDatabase, ReadableTable};
+use redb::{ReadTransaction, ReadableDatabase, ReadableTable, TableError};
 use roaring::RoaringBitmap;
 
 use super::{State, View, ViewError, tables};
@@ -34,16 +34,23 @@ pub(crate) struct AsOf {
 }
 
 impl View {
-    /// How far log and kept went when it was last written, whether it can be used or not.
-    pub(crate) fn as_of(&self) -> Result<Option<AsOf>, ViewError> {
-        let reading = self.database.begin_read()?;
-        let bytes = reading.open_table(tables::STATE)?.get("state")?;
-        let Some(state) = bytes
-            .map(|bytes| State::decode(bytes.value()))
-            .transpose()?
-        else {
+    /// What is there once; none where nothing is, or of another format.
+    fn state(&self, reading: &ReadTransaction) -> Result<Option<State>, ViewError> {
+        let table = match reading.open_table(tables::STATE) {
+            Err(TableError::TableDoesNotExist(_)) => return Ok(None),
+            opened => opened?,
+        };
+        let Some(bytes) = table.get("state")? else {
             return Ok(None);
         };
+        let bytes = self.value(tables::STATE, &"state", bytes.value())?;
+        Ok(State::decode(bytes)?)
+    }
+
+    /// How far log and kept went when it was last written, whether it can be used or not: also where
+    /// something else in it is damaged.
+    pub(crate) fn as_of(&self) -> Result<Option<AsOf>, ViewError> {
+        let state = self.state(&self.database.begin_read()?)?;
         Ok(state.map(|state| AsOf {
             log_id: state.log_id,
             log_to: state.folded_to,
@@ -57,10 +64,7 @@ impl View {
     /// of: then it must be folded anew.
     pub(crate) fn load(&self, log: &Journal, kept: &Journal) -> Result<Option<Loaded>, ViewError> {
         let reading = self.database.begin_read()?;
-        let Some(bytes) = reading.open_table(tables::STATE)?.get("state")? else {
-            return Ok(None);
-        };
-        let Some(state) = State::decode(bytes.value())? else {
+        let Some(state) = self.state(&reading)? else {
             return Ok(None);
         };
         if state.partial {
@@ -81,24 +85,28 @@ impl View {
         for entry in reading.open_table(tables::OWED)?.iter()? {
             let (key, bytes) = entry?;
             let (number, block) = key.value();
-            let bitmap = RoaringBitmap::deserialize_from(bytes.value());
+            let bytes = self.value(tables::OWED, &(number, block), bytes.value())?;
+            let bitmap = RoaringBitmap::deserialize_from(bytes);
             let bitmap = bitmap.map_err(|_| ViewError::Damaged("owed"))?;
             owed.load(number, block, bitmap);
         }
         let mut parked = ParkedChanges::default();
         for entry in reading.open_table(tables::PARKED)?.iter()? {
-            let (number, offset) = entry?.0.value();
+            let (key, bytes) = entry?;
+            let (number, offset) = key.value();
+            self.value(tables::PARKED, &(number, offset), bytes.value())?;
             parked.load(number, Offset(offset));
         }
         let mut registry = Registry::new(log.facts().log_id);
         for entry in reading.open_table(tables::RESOURCES)?.iter()? {
-            let (_, body) = entry?;
+            let (part, body) = entry?;
+            let body = self.value(tables::RESOURCES, &part.value(), body.value())?;
             let stored = journal::Stored {
                 offset: Offset(0),
                 kind: TRIGGER_SET,
                 version: VERSION,
                 tag: 0,
-                body: body.value().to_vec().into(),
+                body: body.to_vec().into(),
             };
             let part = trigger_set::read(&stored);
             let part = part.map_err(|_| ViewError::Damaged("resources"))?;
@@ -124,8 +132,8 @@ impl View {
         let mut parked = HashMap::new();
         for entry in table.range((number, 0)..=(number, u64::MAX))? {
             let (key, bytes) = entry?;
-            let then = ParkedThen::decode(bytes.value())?;
-            parked.insert(Offset(key.value().1), then);
+            let bytes = self.value(tables::PARKED, &key.value(), bytes.value())?;
+            parked.insert(Offset(key.value().1), ParkedThen::decode(bytes)?);
         }
         Ok(parked)
     }
@@ -138,9 +146,11 @@ impl View {
     ) -> Result<Option<ParkedThen>, ViewError> {
         let reading = self.database.begin_read()?;
         let table = reading.open_table(tables::PARKED)?;
-        let found = table.get((number, offset.0))?;
-        found
-            .map(|bytes| Ok(ParkedThen::decode(bytes.value())?))
-            .transpose()
+        let key = (number, offset.0);
+        let Some(bytes) = table.get(key)? else {
+            return Ok(None);
+        };
+        let bytes = self.value(tables::PARKED, &key, bytes.value())?;
+        Ok(Some(ParkedThen::decode(bytes)?))
     }
 }

@@ -19,14 +19,17 @@
 //! 2. If it is small (below some 100 KB), say it as records in `Fold::standing`: taken in by an
 //!    empty fold, they give it back. That is all: it is then in the view and in kept.
 //! 3. Otherwise give it a table in `tables`, keep what changed since the last commit in the fold,
-//!    write that in `commit`, read all of it in `load`, count `FORMAT` in `state` up, and
-//!    think of how kept says it once its records' segments have gone.
+//!    write that in `commit`, read all of it in `load` (both by way of `checked`), count
+//!    `FORMAT` in `state` up, and think of how kept says it once its records' segments have gone.
 //! 4. Whatever begins or ends a delivery goes through `Fold::owe` and `Fold::end`, and whatever
 //!    changes a letter through `Fold::set_letter`: kept is told of it by those.
 
 mod ahead;
 mod changes;
+mod checked;
 mod commit;
+#[cfg(test)]
+mod damage;
 mod letters;
 mod load;
 mod place;
@@ -35,11 +38,11 @@ mod tables;
 #[cfg(test)]
 mod tests;
 
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use journal::Offset;
-use redb::{Builder, Database, ReadTransaction, ReadableDatabase};
+use redb::{Builder, Database, Key, ReadTransaction, ReadableDatabase};
 
 use self::ahead::Ahead;
 pub use self::ahead::{AHEAD_BYTES, COMMIT_ROOM_BYTES};
@@ -51,10 +54,6 @@ pub(crate) use self::state::State;
 
 /// Memory for the view's pages. What is read or written beyond is read from disk again.
 const CACHE_BYTES: usize = 8 << 20;
-
-/// A file of at most so many bytes is read through for damage when it is opened; of a larger one damage
-/// is found when it is met.
-const CHECKED_BYTES_MAX: u64 = 64 << 20;
 
 /// The view can't be read or written. A start without it is slower, and loses nothing.
 #[derive(Debug, thiserror::Error)]
@@ -68,6 +67,9 @@ pub enum ViewError {
     /// What is in it doesn't read.
     #[error("the view is damaged: {0}")]
     Damaged(&'static str),
+    /// A value of this table isn't what was written.
+    #[error("the view is damaged: a value of {0} fails its checksum")]
+    Checksum(String),
 }
 
 macro_rules! from_database {
@@ -104,19 +106,19 @@ pub(crate) struct View {
     bytes: AtomicU64,
     /// No letter before this one waits for anybody.
     none_kept_before: AtomicU64,
+    /// A value that was read failed its checksum.
+    damaged: AtomicBool,
 }
 
 impl View {
-    /// Opens what is there, or makes an empty one.
+    /// Opens what is there, or makes an empty one. Its pages aren't compared with their checksums yet:
+    /// until [`Self::check`] has, only [`Self::as_of`] may be asked for, whose checksum is its own.
     pub(crate) fn open(place: &Place) -> Result<Self, ViewError> {
         let (backend, ahead) = place.open()?;
-        let mut database = Builder::new()
+        let database = Builder::new()
             .set_cache_size(CACHE_BYTES)
             .create_with_backend(backend)?;
-        if place.bytes() <= CHECKED_BYTES_MAX && !database.check_integrity()? {
-            return Err(ViewError::Damaged("a checksum"));
-        }
-        let view = Self {
+        Ok(Self {
             database,
             place: place.clone(),
             ahead,
@@ -124,15 +126,26 @@ impl View {
             counts: Mutex::default(),
             bytes: AtomicU64::new(0),
             none_kept_before: AtomicU64::new(0),
-        };
-        view.make_tables()?;
-        Ok(view)
+            damaged: AtomicBool::new(false),
+        })
+    }
+
+    /// Reads all of it through, however large it is, and makes the tables that are missing. Values have
+    /// checksums of their own, but one that is missing has none: what a damaged page no longer leads to
+    /// is found here only, since whoever points to a page knows its checksum.
+    pub(crate) fn check(&mut self) -> Result<(), ViewError> {
+        match self.database.check_integrity()? {
+            true => self.make_tables(),
+            false => Err(ViewError::Damaged("a page fails its checksum")),
+        }
     }
 
     /// Throws away what is there, and makes an empty one.
     pub(crate) fn anew(place: &Place) -> Result<Self, ViewError> {
         place.clear()?;
-        Self::open(place)
+        let view = Self::open(place)?;
+        view.make_tables()?;
+        Ok(view)
     }
 
     /// Throws its file away, for the next start to make it anew: what was read of it isn't right.
@@ -140,6 +153,26 @@ impl View {
         if let Err(error) = self.place.clear() {
             tracing::error!(%error, "the view's file can't be removed; remove it by hand");
         }
+    }
+
+    /// Whether a value that was read wasn't the one written. What else it says isn't to be relied on,
+    /// so it is to be given up and made anew.
+    pub(crate) fn is_damaged(&self) -> bool {
+        self.damaged.load(Ordering::Relaxed)
+    }
+
+    /// What was written under `key`, if `sealed` still is that.
+    fn value<'v, K: Key>(
+        &self,
+        table: checked::Table<K>,
+        key: &K::SelfType<'_>,
+        sealed: &'v [u8],
+    ) -> Result<&'v [u8], ViewError> {
+        let value = checked::value(table, key, sealed);
+        if value.is_err() {
+            self.damaged.store(true, Ordering::Relaxed);
+        }
+        value
     }
 
     /// How many bytes it took when it was last written.
@@ -211,8 +244,12 @@ impl View {
         let reading = self.database.begin_read()?;
         drop(changes);
         let table = reading.open_table(tables::KEPT)?;
-        let found = table.get((what as u8, offset.0))?;
-        Ok(found.map(|found| KeptAt::new(found.value())))
+        let key = (what as u8, offset.0);
+        let Some(found) = table.get(key)? else {
+            return Ok(None);
+        };
+        let bytes = self.value(tables::KEPT, &key, found.value())?;
+        Ok(Some(KeptAt::decode(bytes)?))
     }
 
     /// What of the log's `range` lies in kept, as of the last commit.
@@ -225,7 +262,9 @@ impl View {
         let table = reading.open_table(tables::KEPT)?;
         let mut found = Vec::new();
         for entry in table.range((what as u8, range.start.0)..(what as u8, range.end.0))? {
-            found.push(Offset(entry?.0.value().1));
+            let (key, at) = entry?;
+            self.value(tables::KEPT, &key.value(), at.value())?;
+            found.push(Offset(key.value().1));
         }
         Ok(found)
     }

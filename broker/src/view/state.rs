@@ -1,12 +1,6 @@
 //! What is in the view once: the positions that it is as of, and small state, as one blob.
 //!
-//! Bytes: format u8 | partial u8 | log's id u64 | kept's id u64 | folded to varint | kept to varint | routed to
-//! varint | resources from varint | gap u8 | seen: count varint, then number varint and offset
-//! varint each | books | letters' counts, thrice (all kept, those whose event is needed, bytes of records): count varint, then number varint and count varint each; redriven varint,
-//! discarded varint |
-//! live bytes of kept's segments: count varint, then first offset varint and bytes varint each |
-//! standing records: as in kept's Standing record |
-//! owed again: count varint, then number, offset and since varints each | suspicion: flags u8 (1 begun, 2 stopped, 4 landed, 8 trying), a Started record's body as bytes, with 8: number and offset varints | sizes of events | touched | touched letters: a roaring treemap each, as bytes behind a varint length.
+//! Its bytes are in `docs/format.md`, under View.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
@@ -23,7 +17,7 @@ use crate::records::wire::{self, Short, Take};
 
 /// Counted up with each change of the view's tables or of this blob: a view of another format is
 /// folded anew.
-const FORMAT: u8 = 3;
+const FORMAT: u8 = 4;
 
 /// The blob.
 #[derive(Debug, Clone, Default)]

@@ -118,7 +118,10 @@ fn an_event(tag: u32, cursor: &mut Cursor<'_>) -> Result<String, Wrong> {
     for (name, value) in &event.attributes {
         said += &format!(" {name}={value:?}");
     }
-    Ok(said + &format!(" data {}", shown(&event.data)))
+    if event.nulls {
+        said += " with nulls";
+    }
+    Ok(said + &format!(" {} {}", event.data_is, shown(&event.data)))
 }
 
 /// Text as it is where it is short, else how long it is.

@@ -27,6 +27,10 @@ pub struct Stored {
     pub id: String,
     /// Which is the source.
     pub source: String,
+    /// What its data is: `no data`, `data`, `JSON` or `base64`.
+    pub data_is: &'static str,
+    /// Whether its document has attribute members that are null.
+    pub nulls: bool,
     /// Its data, as it came; base64 is not decoded.
     pub data: Vec<u8>,
 }
@@ -83,6 +87,10 @@ pub fn stored(bytes: &[u8]) -> Result<Stored, Wrong> {
     let data = bytes
         .get(data_at..data_at + data_length)
         .ok_or("the data")?;
+    let is_03 = attributes.contains(&("specversion".to_owned(), "0.3".to_owned()));
+    if is_03 != (flags & 2 != 0) {
+        return Err("its specversion and its flag differ".into());
+    }
     if (data_kind == 0) != (data_at == 0) {
         return Err("where there is no data its offset is 0".into());
     }
@@ -91,6 +99,8 @@ pub fn stored(bytes: &[u8]) -> Result<Stored, Wrong> {
             0 => "binary",
             _ => "structured",
         },
+        data_is: ["no data", "data", "JSON", "base64"][usize::from(data_kind)],
+        nulls: flags & 4 != 0,
         id: named(id, "id")?,
         source: named(source, "source")?,
         attributes,

@@ -26,7 +26,7 @@ use triggers::TriggerName;
 const SECOND: Duration = Duration::from_secs(1);
 
 /// How long history is kept while the folder is made.
-const RETENTION: Duration = Duration::from_secs(600);
+pub(crate) const RETENTION: Duration = Duration::from_secs(600);
 
 /// Small segments, so that a few events take several.
 fn small(options: &mut Options) {
@@ -40,7 +40,7 @@ fn small(options: &mut Options) {
 }
 
 /// What the folder's triggers want. `paused`: one of them is.
-fn shop(paused: bool) -> Builder {
+pub(crate) fn shop(paused: bool) -> Builder {
     let rarely = || {
         let delays = terms().backoff("linear", "PT10M").backoff_max("PT10M");
         delays.no_jitter()
@@ -80,7 +80,7 @@ spec: {uri: \"http://spare/\"}
         .trigger("audit", ty("history"), terms())
 }
 
-fn functions(down: u16) -> Sinks {
+pub(crate) fn functions(down: u16) -> Sinks {
     let sinks = Sinks::new();
     for (name, script) in [
         ("billing", replies("order.billed")),
@@ -108,14 +108,14 @@ fn history(n: usize) -> Event {
     event.expect("a test's event is valid")
 }
 
-fn step(key: &str, n: usize) -> Event {
+pub(crate) fn step(key: &str, n: usize) -> Event {
     let event = Event::build(&format!("step-{key}-{n}"), "/shop", "step");
     let event = event.attribute("partitionkey", key);
     event.finish().expect("a test's event is valid")
 }
 
 /// Large, so that what is kept of them takes more than one segment.
-fn order(n: usize) -> Event {
+pub(crate) fn order(n: usize) -> Event {
     let event = Event::build(&format!("o-{n}"), "/shop", "order.placed");
     let event = event.data(vec![b'o'; 9 << 10]).finish();
     event.expect("a test's event is valid")
@@ -140,7 +140,7 @@ async fn reject(world: &World, n: usize) {
     stored.await.expect("there is room");
 }
 
-async fn roll(world: &World, events: std::ops::Range<usize>) {
+pub(crate) async fn roll(world: &World, events: std::ops::Range<usize>) {
     for n in events {
         world.publish(history(n)).await;
         world.advance(Duration::from_millis(100)).await;
@@ -148,7 +148,7 @@ async fn roll(world: &World, events: std::ops::Range<usize>) {
 }
 
 /// The letters of a trigger that wait for somebody, the oldest first.
-fn letters_of(world: &World, trigger: &str) -> Vec<Offset> {
+pub(crate) fn letters_of(world: &World, trigger: &str) -> Vec<Offset> {
     let query = Query {
         trigger: Some(TriggerName::new("default", trigger)),
         state: Some(StateIs::Kept),
