@@ -161,3 +161,15 @@ fn blocked_keys_outlive_their_segment_however_many() {
         assert_eq!(anew.fold.blocked, keeper.fold.blocked);
     });
 }
+
+/// Whoever looks something up: what else the view says can't be relied on, so nothing may go by it.
+#[test]
+fn a_damaged_value_that_somebody_met_ends_the_keeper() {
+    run(async |keeper, _| {
+        keeper.view.spoil_kept(Offset(5));
+        let met = keeper.view.kept_at(What::Copy, Offset(5));
+        assert!(met.is_err());
+        let end = tokio::time::timeout(Duration::from_secs(10), keeper.turn()).await;
+        assert!(matches!(end, Ok(Err(Fault::NotKept(_)))), "{end:?}");
+    });
+}

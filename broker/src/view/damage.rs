@@ -42,6 +42,20 @@ fn write<K: Key>(view: &View, table: Table<K>, key: K::SelfType<'_>, value: &[u8
     writing.commit().unwrap();
 }
 
+impl View {
+    /// Says that the record at this offset was copied to kept, and gets a bit of it wrong.
+    pub(crate) fn spoil_kept(&self, offset: Offset) {
+        let key = (What::Copy as u8, offset.0);
+        let mut sealed = checked::seal(tables::KEPT, &key, &KEPT_AT.encode());
+        sealed[0] ^= 1;
+        let writing = self.database.begin_write().unwrap();
+        let mut table = writing.open_table(tables::KEPT).unwrap();
+        table.insert(key, sealed.as_slice()).unwrap();
+        drop(table);
+        writing.commit().unwrap();
+    }
+}
+
 fn row() -> Row {
     Row {
         id: Offset(21),
