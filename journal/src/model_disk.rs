@@ -7,6 +7,7 @@
 
 mod file;
 mod image;
+mod power;
 mod script;
 
 use std::io;
@@ -18,6 +19,7 @@ use crate::lock::lock;
 
 use self::file::ModelFile;
 use self::image::{Contents, Image, Renaming};
+use self::power::Power;
 use self::script::Script;
 pub use self::script::{Counters, Lasting, Operation};
 
@@ -92,6 +94,7 @@ struct Model {
     capacity: Option<u64>,
     locked: bool,
     script: Script,
+    power: Power,
     /// What is written all or nothing of, where it isn't [`SECTOR_BYTES`].
     sector_bytes: Option<usize>,
     watcher: Option<Watcher>,
@@ -224,6 +227,8 @@ impl Model {
         file: Option<usize>,
         (position, bytes): (u64, u64),
     ) -> Result<(), (Lasting, io::Error)> {
+        let powered = self.power.check();
+        powered.map_err(|error| (Lasting::ForEver, error))?;
         let begun = self.script.begin(operation);
         if let Some(Watcher(watcher)) = &self.watcher {
             watcher(Seen {
@@ -244,7 +249,7 @@ impl Model {
         file: usize,
         range: (u64, u64),
     ) -> Result<(), (Lasting, io::Error)> {
-        self.remember();
+        self.remember(operation);
         self.begin(operation, Some(file), range)
     }
 
@@ -253,12 +258,16 @@ impl Model {
         self.begin(operation, None, (0, 0)).map_err(error)
     }
 
-    fn change_folder(&mut self, operation: Operation) -> io::Result<()> {
-        self.remember();
-        self.ask(operation)
+    fn change_folder(&mut self, operation: Operation) -> Result<(), (Lasting, io::Error)> {
+        self.remember(operation);
+        self.begin(operation, None, (0, 0))
     }
 
-    fn remember(&mut self) {
+    fn remember(&mut self, operation: Operation) {
+        self.power.change(operation);
+        if self.power.is_off() {
+            return;
+        }
         if let Some(history) = &mut self.history {
             history.push(self.image.clone());
             self.changes += 1;
@@ -298,6 +307,17 @@ impl Model {
         files.map(|&file| self.image.files[file].bytes as u64).sum()
     }
 
+    /// Whether a file may become as long as that.
+    fn has_room(&self, file: usize, bytes: u64) -> io::Result<()> {
+        let more = bytes.saturating_sub(self.image.files[file].bytes as u64);
+        let capacity = self.capacity.unwrap_or(u64::MAX);
+        // What is written over has its room, however full the disk is.
+        match more == 0 || self.allocated() + more <= capacity {
+            true => Ok(()),
+            false => Err(io::ErrorKind::StorageFull.into()),
+        }
+    }
+
     fn file(&self, name: &str) -> io::Result<usize> {
         let file = self.image.names.get(name).copied();
         file.ok_or_else(|| io::ErrorKind::NotFound.into())
@@ -333,7 +353,7 @@ impl Disk for ModelDisk {
 
     fn create(&self, name: &str) -> io::Result<Arc<dyn File>> {
         let mut model = lock(&self.shared);
-        model.change_folder(Operation::Create)?;
+        model.change_folder(Operation::Create).map_err(error)?;
         if model.image.names.contains_key(name) {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
@@ -357,7 +377,7 @@ impl Disk for ModelDisk {
 
     fn rename(&self, from: &str, to: &str) -> io::Result<()> {
         let mut model = lock(&self.shared);
-        model.change_folder(Operation::Rename)?;
+        model.change_folder(Operation::Rename).map_err(error)?;
         let file = model.file(from)?;
         model.rename(Renaming {
             removed: Some(from.to_owned()),
@@ -368,7 +388,7 @@ impl Disk for ModelDisk {
 
     fn remove(&self, name: &str) -> io::Result<()> {
         let mut model = lock(&self.shared);
-        model.change_folder(Operation::Remove)?;
+        model.change_folder(Operation::Remove).map_err(error)?;
         model.file(name)?;
         model.rename(Renaming {
             removed: Some(name.to_owned()),
@@ -379,10 +399,22 @@ impl Disk for ModelDisk {
 
     fn sync(&self) -> io::Result<()> {
         let mut model = lock(&self.shared);
-        model.change_folder(Operation::SyncFolder)?;
-        model.image.pending_names.clear();
-        model.image.durable_names = model.image.names.clone();
-        Ok(())
+        let begun = model.change_folder(Operation::SyncFolder);
+        let pending = std::mem::take(&mut model.image.pending_names);
+        match begun {
+            Ok(()) => {
+                for renaming in &pending {
+                    renaming.apply(&mut model.image.durable_names);
+                }
+                Ok(())
+            }
+            // The names can be read for as long as there is power, and no sync makes them durable.
+            Err((Lasting::OnceWithDataGone, error)) => Err(error),
+            Err((_, error)) => {
+                model.image.pending_names = pending;
+                Err(error)
+            }
+        }
     }
 
     fn free_bytes(&self) -> io::Result<u64> {

@@ -2,9 +2,8 @@
 //!
 //! One binary: `play` (operations and the ledger of what is owed), `crash` (every point at which
 //! the power may fail), `sequences` (proptest), `faults` (failed writes, full disks), `damage`
-//! (flipped bits, missing files), `handles` (what each call promises), `repack` (padding given back),
-//! `room` (who may use which),
-//! `os` (a real disk).
+//! (flipped bits, missing files), `handles` (what each call promises), `power` (that fails in the middle of something), `repack` (padding given
+//! back), `room` (who may use which), `os` (a real disk).
 //! A failure prints a line like `SEED=8841 cargo test -p journal --test model`, which replays it.
 
 #![expect(clippy::unwrap_used, reason = "a test fails where it stands")]
@@ -23,6 +22,8 @@ mod handles;
 mod os;
 #[path = "model/play.rs"]
 mod play;
+#[path = "model/power.rs"]
+mod power;
 #[path = "model/repack.rs"]
 mod repack;
 #[path = "model/room.rs"]

@@ -21,11 +21,7 @@ impl File for ModelFile {
         model
             .change(Operation::Fill, self.file, (0, bytes))
             .map_err(error)?;
-        let more = bytes.saturating_sub(model.image.files[self.file].bytes as u64);
-        let capacity = model.capacity.unwrap_or(u64::MAX);
-        if capacity < model.allocated() + more {
-            return Err(io::ErrorKind::StorageFull.into());
-        }
+        model.has_room(self.file, bytes)?;
         let memory = model.memory;
         let contents = &mut model.image.files[self.file];
         contents.bytes = usize::try_from(bytes).map_err(io::Error::other)?;
@@ -46,6 +42,7 @@ impl File for ModelFile {
         model
             .change(Operation::Write, self.file, range)
             .map_err(error)?;
+        model.has_room(self.file, range.0 + range.1)?;
         let memory = model.memory;
         let contents = &mut model.image.files[self.file];
         let at = usize::try_from(position).map_err(io::Error::other)?;
