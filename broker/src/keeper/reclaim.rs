@@ -62,7 +62,12 @@ impl Keeper {
             // What replays owed until then has ended in records that are durable by now, or the
             // router wouldn't know: folded, they say what of it is a letter.
             self.follow_to_end()?;
-            match self.reclaim_segment(&segment, &replayed).await {
+            let reclaimed = self.reclaim_segment(&segment, &replayed).await;
+            if reclaimed.is_err() {
+                // It is still there, and may be replayed.
+                self.parts.fence.reopen(segment.first);
+            }
+            match reclaimed {
                 Ok(()) => self.quotas.nowhere_to_keep = false,
                 Err(KeepError::NoSpace) => {
                     self.quotas.nowhere_to_keep = true;

@@ -47,6 +47,12 @@ impl Fence {
         owed.map(|(offset, _)| offset.0).collect()
     }
 
+    /// What lies from this offset on wasn't reclaimed after all: it is replayed as before.
+    pub(crate) fn reopen(&self, from: Offset) {
+        let mut ground = self.ground();
+        ground.before = ground.before.min(from);
+    }
+
     /// A replay owes this. `false` when it is, or is about to be, reclaimed.
     pub(super) fn begin(&self, offset: Offset) -> bool {
         let mut ground = self.ground();
@@ -121,6 +127,17 @@ mod tests {
         assert_eq!(owed(10), [5, 9]);
         assert_eq!(owed(4), [0u64; 0]);
         assert!(!fence.begin(Offset(9)), "and never comes back");
+    }
+
+    #[test]
+    fn what_could_not_be_reclaimed_is_replayed_again() {
+        let fence = Fence::default();
+        assert!(fence.close(Offset(5)).is_empty());
+        assert!(!fence.begin(Offset(4)));
+        fence.reopen(Offset(3));
+        assert!(!fence.begin(Offset(2)), "this went before");
+        assert!(fence.begin(Offset(4)));
+        assert_eq!(fence.close(Offset(5)).iter().collect::<Vec<_>>(), [4]);
     }
 
     #[test]
