@@ -14,8 +14,8 @@ use broker::records::trigger_set::Kind;
 use broker::records::{self, Cause, FORWARD, Number, Outcome, Why, routed, settled, trigger_set};
 use broker::registry::{Entry, Registry};
 use journal::{Journal, Offset, WallTime};
-use triggers::Lowered;
 use triggers::written::Spec;
+use triggers::{BrokerName, Lowered};
 
 use crate::sinks::Key;
 
@@ -24,6 +24,8 @@ use crate::sinks::Key;
 pub struct Stored {
     /// `source` and `id`.
     pub key: Key,
+    /// The broker that took it, where it is still there.
+    pub broker: Option<BrokerName>,
     /// Replies that lead here.
     pub hops: u8,
     /// Who wants it, by the naive evaluator and the triggers in force at its offset.
@@ -119,7 +121,7 @@ impl Logbook {
         stored: &journal::Stored,
         registry: &Registry,
         lowered: &Lowered,
-        brokers: &BTreeMap<Number, triggers::BrokerName>,
+        brokers: &BTreeMap<Number, BrokerName>,
     ) {
         let envelope = Envelope::read(stored).expect("an Event record reads");
         let event = envelope.event.as_ref();
@@ -151,6 +153,7 @@ impl Logbook {
             hops: envelope.hops,
             wanted_by: wanted.map(|entry| entry.number).collect(),
             key,
+            broker: broker.cloned(),
             duplicate,
             unsure: dedup.is_some() && before.is_none() && self.start > Offset(0),
         };

@@ -173,6 +173,8 @@ impl Sinks {
                 "cut".clone_into(&mut call.answer);
                 call.ended = Some(call.began);
             }
+            // From now on another disk's changes are counted, and this was before all of them.
+            call.disk_changes = (0, 0);
         }
         shared.in_flight.clear();
         Sinks {

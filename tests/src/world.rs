@@ -25,6 +25,7 @@ use event::{Batch, Event};
 use futures_util::future::join_all;
 use journal::model_disk::{CrashRule, ModelDisk};
 use journal::{Journal, Offset, Options, Recovered};
+use tokio::sync::Notify;
 use tokio::task::LocalSet;
 use tokio::time::Instant;
 use triggers::files::File;
@@ -245,6 +246,7 @@ impl Builder {
             seed: self.seed,
             ends: Ends::default(),
             failed_at: Rc::default(),
+            ended: Rc::default(),
             view_anew: false,
             found: Found::default(),
             recovered: None,
@@ -285,6 +287,8 @@ pub struct World {
     ends: Ends,
     /// When the first of them did that failed.
     failed_at: Rc<Cell<Option<Duration>>>,
+    /// Told whenever one of them ends.
+    ended: Rc<Notify>,
     /// Whether the last opening made the view anew.
     pub view_anew: bool,
     /// What the last opening found.
@@ -353,7 +357,11 @@ impl World {
         let kept = Journal::open(
             Beside::new(&self.disk, KEPT_PREFIX),
             Arc::clone(&clock),
-            broker::kept::options(&self.options),
+            // As in a node, whose log, kept and view take as much as storage gives to all of them.
+            Options {
+                bytes_max: self.bytes_max,
+                ..broker::kept::options(&self.options)
+            },
         );
         let (kept, kept_driver, kept_recovered) = kept.map_err(|error| error.to_string())?;
         self.kept_recovered = Some(kept_recovered);
@@ -405,12 +413,13 @@ impl World {
         self.sinks.count_changes_of(&self.disk);
         let note = |name: &'static str| {
             let (ends, failed_at) = (Rc::clone(&self.ends), Rc::clone(&self.failed_at));
-            let began = self.began;
+            let (began, ended) = (self.began, Rc::clone(&self.ended));
             move |end: Result<(), String>| {
                 if end.is_err() && failed_at.get().is_none() {
                     failed_at.set(Some(began.elapsed()));
                 }
                 ends.borrow_mut().push((name, end));
+                ended.notify_one();
             }
         };
         let ended = note("journal");
@@ -434,7 +443,7 @@ impl World {
         }
         self.catalog = Catalog::restore(engine.attached());
         self.running = Some(Running { engine, tasks });
-        let caught_up = self.run(self.engine().caught_up()).await;
+        let caught_up = self.while_well(self.engine().caught_up()).await?;
         caught_up.map_err(|ended| ended.to_string())?;
         self.try_reload().await.map(drop)
     }
@@ -641,7 +650,7 @@ impl World {
     /// It has.
     pub async fn try_reload(&mut self) -> Result<Vec<Problem>, String> {
         let change = self.planned();
-        let applied = self.run(self.engine().apply(&change)).await;
+        let applied = self.while_well(self.engine().apply(&change)).await?;
         applied.map_err(|ended| ended.to_string())?;
         self.ledger.borrow_mut().changed();
         Ok(change.problems)

@@ -4,6 +4,7 @@
 use std::time::Duration;
 
 use broker::report::Report;
+use tokio::time::Instant;
 
 use super::{GRACE, World};
 
@@ -26,6 +27,51 @@ impl World {
     pub async fn try_report(&self) -> Option<Report> {
         let report = tokio::time::timeout(ANSWERS_WITHIN, self.engine().report());
         self.look(report).await.ok()?.ok()
+    }
+
+    /// Lets this much time pass, or less where the power fails meanwhile or the engine ends: a process
+    /// that fails is gone at once. Whether it passed.
+    pub async fn advance_while_well(&self, time: Duration) -> bool {
+        let until = Instant::now() + time;
+        while self.is_well() {
+            let passed = self
+                .run(async {
+                    tokio::select! {
+                        biased;
+                        () = self.disk.until_off() => false,
+                        () = self.ended.notified() => false,
+                        () = tokio::time::sleep_until(until) => true,
+                    }
+                })
+                .await;
+            // An end that was told of before is no news.
+            if passed || self.disk.is_off() {
+                return passed;
+            }
+        }
+        false
+    }
+
+    /// Lets the engine work while `act` does, until one of its parts ends: as a process, which is gone
+    /// then.
+    ///
+    /// # Errors
+    ///
+    /// How they ended.
+    pub(super) async fn while_well<T>(&self, act: impl Future<Output = T>) -> Result<T, String> {
+        let ended = async {
+            while self.is_well() {
+                self.ended.notified().await;
+            }
+        };
+        self.run(async {
+            tokio::select! {
+                biased;
+                done = act => Ok(done),
+                () = ended => Err(format!("the engine ended: {:?}", self.ends())),
+            }
+        })
+        .await
     }
 
     /// Ends the process and not the power: what was written and not synced can still be read.

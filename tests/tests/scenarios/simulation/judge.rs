@@ -13,8 +13,8 @@ use tests::ledger::Acknowledged;
 use tests::sinks::{Call, Key};
 use triggers::BrokerName;
 
+use super::ends::End;
 use super::plan::ORDERED;
-use super::play::End;
 
 /// Triggers that come and go, so that what they are owed may be cancelled.
 const FLEETING: &str = "fleeting";
@@ -33,6 +33,8 @@ pub(super) struct Seen<'a> {
     pub(super) ends: &'a [End],
     /// Whether somebody had dead letters delivered again.
     pub(super) redriven: bool,
+    /// From which of the acknowledged on what [`FLEETING`] is owed can't have been cancelled, if from any.
+    pub(super) fleeting_from: Option<usize>,
 }
 
 impl Seen<'_> {
@@ -71,14 +73,15 @@ impl Seen<'_> {
                 .map(|name| (name.as_str(), &acknowledged.key))
         });
         let dead: BTreeSet<(&str, &Key)> = letters.collect();
-        for Acknowledged {
-            key,
-            offset,
-            owed_to,
-            ..
-        } in self.acknowledged
-        {
-            for name in owed_to.iter().filter(|name| *name != FLEETING) {
+        for (nth, acknowledged) in self.acknowledged.iter().enumerate() {
+            let Acknowledged {
+                key,
+                offset,
+                owed_to,
+                ..
+            } = acknowledged;
+            let stays = self.fleeting_from.is_some_and(|from| from <= nth);
+            for name in owed_to.iter().filter(|name| stays || *name != FLEETING) {
                 let ended = dead.contains(&(name.as_str(), key));
                 if !ended && !took.contains(&(name.as_str(), key)) {
                     wrong.push(format!(
@@ -115,10 +118,24 @@ impl Seen<'_> {
         let offsets: BTreeMap<&Key, Offset> = offsets
             .map(|acknowledged| (&acknowledged.key, acknowledged.offset))
             .collect();
+        let of_ids: BTreeMap<&str, Offset> = offsets
+            .iter()
+            .map(|(key, offset)| (key.1.as_str(), *offset))
+            .collect();
+        let known: BTreeSet<Offset> = offsets.values().copied().collect();
+        let unknown = self.letters.iter().filter(|(_, at)| !known.contains(at));
+        let unknown: BTreeSet<&str> = unknown.map(|(name, _)| name.as_str()).collect();
+        let lettered: BTreeSet<Offset> = self.letters.iter().map(|(_, at)| *at).collect();
         let redriven = |call: &Call| {
-            let name = call.whose.trim_end_matches("#dead").to_owned();
-            let offset = offsets.get(&call.key);
-            self.redriven && offset.is_none_or(|offset| self.letters.contains(&(name, *offset)))
+            let name = call.whose.trim_end_matches("#dead");
+            let Some(offset) = offsets.get(&call.key) else {
+                // A reply, which nobody was told the offset of, or what wasn't answered: it was dead
+                // itself, or what it replies to, and came to be replied to again.
+                let origin = of_ids.get(call.key.1.trim_end_matches('\''));
+                let again = origin.is_none_or(|origin| lettered.contains(origin));
+                return self.redriven && (unknown.contains(name) || again);
+            };
+            self.redriven && self.letters.contains(&(name.to_owned(), *offset))
         };
         let mut taken: BTreeMap<(&str, &Key), &Call> = BTreeMap::new();
         for call in self.calls {
@@ -164,15 +181,21 @@ impl Seen<'_> {
     }
 
     fn may_repeat(&self, before: &Call, call: &Call) -> bool {
-        let Some(answered) = before.ended else {
-            return true;
-        };
-        let lost_it = |end: &&End| {
-            end.unsure_from <= answered && before.began <= end.at && end.at <= call.began
-        };
+        let lost_it = |end: &End| before.began <= end.at && end.at <= call.began;
+        before.ended.is_none() || self.lost_by(before).is_some_and(lost_it)
+    }
+
+    /// Whether the answer to a call may have been lost.
+    fn was_lost(&self, call: &Call) -> bool {
+        self.lost_by(call).is_some()
+    }
+
+    /// The end of the process that may have lost the answer to a call, before it was durable.
+    fn lost_by(&self, call: &Call) -> Option<&End> {
+        let answered = call.ended?;
         // The end that came next: a later one can't have lost what was settled by then.
         let next = self.ends.iter().find(|end| answered <= end.at);
-        next.is_some_and(|end| lost_it(&end))
+        next.filter(|end| end.unsure_from <= answered)
     }
 
     /// An event of a key is sent only once all before it, by their place in the log, were taken or are
@@ -182,7 +205,10 @@ impl Seen<'_> {
         let mut calls: BTreeMap<&Key, Vec<Duration>> = BTreeMap::new();
         for call in self.calls.iter().filter(|call| call.whose == trigger) {
             calls.entry(&call.key).or_default().push(call.began);
-            if let Some(ended) = call.ended.filter(|_| call.took()) {
+            // A refusal too, where the process ended before it could be durable: the next one begins
+            // with that event again, in order.
+            let ended = call.ended.filter(|_| call.took() || self.was_lost(call));
+            if let Some(ended) = ended {
                 let first = taken.entry(&call.key).or_insert(ended);
                 *first = ended.min(*first);
             }
@@ -280,14 +306,19 @@ pub(super) fn unhealthy(report: &Report) -> Vec<String> {
     wrong
 }
 
-/// Replays all that the log holds to two functions, and says in what the two differ. Of a small log the
-/// beginning may go meanwhile: then that is all that may be missing, and the replay said so by name.
+/// Replays all that the log holds to two functions, and says in what they differ from what it holds, and
+/// from each other. Of a small log the beginning may go meanwhile: then that is all that may be missing.
 pub(super) async fn replayed_twice(world: &World) -> Vec<String> {
-    // What a replay itself writes down is no event.
-    let (from, until) = (world.engine().journal().start(), until(world));
+    let (before, until) = (held(world, Offset(u64::MAX)), until(world));
     let mut got: Vec<Vec<Event>> = Vec::new();
     let mut refused = Vec::new();
     for mirror in ["mirror-a", "mirror-b"] {
+        if until <= world.engine().journal().start() {
+            // All of it went with the log's beginning, and a replay would say so.
+            got.push(Vec::new());
+            refused.push(0);
+            continue;
+        }
         world.sink(mirror, 200);
         let asked = replay::Asked {
             to: replay::To::Uri {
@@ -295,6 +326,7 @@ pub(super) async fn replayed_twice(world: &World) -> Vec<String> {
                 uri: format!("http://{mirror}/"),
             },
             from: replay::Point::Earliest,
+            // What a replay itself writes down is no event.
             until: Some(replay::Point::Offset(until)),
             filters: Vec::new(),
             rate: None,
@@ -311,20 +343,43 @@ pub(super) async fn replayed_twice(world: &World) -> Vec<String> {
         got.push(events);
         refused.push(progress.refused);
     }
-    let went = from < world.engine().journal().start();
-    let same = match went {
-        false => got[0] == got[1] && !got[0].is_empty() && refused == [0, 0],
-        true => got[0].ends_with(&got[1]),
-    };
-    match same {
-        true => Vec::new(),
-        false => vec![format!(
-            "a replay gave {} events, and the same again {}, or others; {refused:?} were refused, the log \
-             lost its beginning meanwhile: {went}",
-            got[0].len(),
-            got[1].len()
-        )],
+    let after = held(world, until);
+    let mut wrong = Vec::new();
+    for (events, refused) in got.iter().zip(&refused) {
+        let keys: Vec<Key> = events.iter().map(key_of).collect();
+        // Where nothing went, both are all of it.
+        if !before.ends_with(&keys) || !keys.ends_with(&after) {
+            wrong.push(format!(
+                "a replay gave {} events, the log held {} before and {} after, or others, or in another order; \
+                 {refused} were refused",
+                keys.len(),
+                before.len(),
+                after.len()
+            ));
+        }
     }
+    let nothing = before.is_empty() && world.engine().journal().start() == Offset(0);
+    if !got[0].ends_with(&got[1]) || nothing {
+        let (one, other) = (got[0].len(), got[1].len());
+        wrong.push(format!(
+            "a replay gave {one} events, and the same again {other}, or others"
+        ));
+    }
+    wrong
+}
+
+fn key_of(event: &Event) -> Key {
+    let event = event.as_ref();
+    (event.source().to_owned(), event.id().to_owned())
+}
+
+/// The events before `until` of the broker that is replayed, as the log says itself.
+fn held(world: &World, until: Offset) -> Vec<Key> {
+    let name = BrokerName::new("default", "default");
+    let book = world.log();
+    let events = book.events.range(..until);
+    let events = events.filter(|(_, event)| event.broker.as_ref() == Some(&name));
+    events.map(|(_, event)| event.key.clone()).collect()
 }
 
 /// The end of the log before anything is replayed: that of the last event, and behind.

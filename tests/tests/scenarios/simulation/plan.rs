@@ -10,6 +10,12 @@ use tests::Seed;
 /// How many steps a plan has, not counting those that bring everything back into order.
 const STEPS: std::ops::Range<u64> = 14..34;
 
+/// What makes another seed of a plan's, for its cuts.
+const CUTS: u64 = 0xc075;
+
+/// How many cuts a plan has.
+const CUTS_MADE: std::ops::Range<u64> = 2..9;
+
 /// Who is sent to, and may be in a bad mood.
 pub(super) const SINKS: [&str; 8] = [
     "billing", "shipping", "fraud", "audit", "ordered", "blocking", "shifty", "once",
@@ -42,11 +48,15 @@ pub(super) enum Step {
     },
     /// Time passes.
     Pass(Duration),
-    /// The power fails.
-    Crash {
-        rule: CrashRule,
-        seed: u64,
-        view: Then,
+    /// The power fails while nothing is being done.
+    Crash(Off),
+    /// The disk makes so many more changes, and none after: somewhere between a write and its sync,
+    /// or in the middle of a commit, the power fails or the process ends.
+    Cut {
+        after: u64,
+        /// Whether only syncs are counted, so that something is written that isn't synced.
+        at_sync: bool,
+        what: Cut,
     },
     /// The process ends, the power stays.
     Exit,
@@ -90,6 +100,25 @@ pub(super) enum Step {
     /// The file of `fleeting` comes or goes.
     Come,
     Go,
+}
+
+/// What a cut ends.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Cut {
+    /// The power fails.
+    Power(Off),
+    /// The process ends, and what it wrote can still be read.
+    Process,
+}
+
+/// How the power fails.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Off {
+    pub(super) rule: CrashRule,
+    pub(super) seed: u64,
+    pub(super) view: Then,
+    /// It fails again after so many changes of the start that follows.
+    pub(super) again: Option<u64>,
 }
 
 /// What happens to the view's file while the power is off.
@@ -167,6 +196,7 @@ impl Plan {
             }
             steps.push(Step::Pass(while_passing(&mut seed)));
         }
+        cut(&mut steps, &mut Seed::of(number ^ CUTS));
         Plan {
             seed: number,
             workers: seed.within(1..3) as usize,
@@ -212,15 +242,7 @@ fn next(seed: &mut Seed, rough: bool) -> Step {
             mood: mood(seed),
         },
         8..12 => traffic(seed),
-        12..19 => Step::Crash {
-            rule: seed.of_these(&CrashRule::ALL),
-            seed: seed.bits(),
-            view: match seed.within(0..6) {
-                0 => Then::Goes,
-                1 => Then::Flips(seed.bits()),
-                _ => Then::Stays,
-            },
-        },
+        12..19 => Step::Crash(off(seed)),
         19 | 20 => Step::Exit,
         21..23 => Step::Stop,
         23 => Step::Clock(seed.of_these(&[-7200, -61, -3, 2, 61, 900, 7200])),
@@ -242,6 +264,64 @@ fn next(seed: &mut Seed, rough: bool) -> Step {
         38 => Step::Come,
         _ => Step::Go,
     }
+}
+
+/// How the power fails once.
+fn off(seed: &mut Seed) -> Off {
+    Off {
+        rule: seed.of_these(&CrashRule::ALL),
+        seed: seed.bits(),
+        view: match seed.within(0..6) {
+            0 => Then::Goes,
+            1 => Then::Flips(seed.bits()),
+            _ => Then::Stays,
+        },
+        again: None,
+    }
+}
+
+/// Puts cuts between the steps, and has the power fail in some of the starts.
+fn cut(steps: &mut Vec<Step>, seed: &mut Seed) {
+    for step in steps.iter_mut() {
+        if let Step::Crash(off) = step
+            && seed.within(0..3) == 0
+        {
+            off.again = Some(changes(seed));
+        }
+    }
+    for _ in 0..seed.within(CUTS_MADE) {
+        let at = seed.within(0..steps.len() as u64) as usize;
+        let what = match seed.within(0..5) {
+            0 => Cut::Process,
+            _ => Cut::Power(Off {
+                again: (seed.within(0..3) == 0).then(|| changes(seed)),
+                ..off(seed)
+            }),
+        };
+        let (after, at_sync) = match seed.within(0..2) {
+            0 => (changes(seed), false),
+            _ => (seed.within(0..60), true),
+        };
+        let cut = Step::Cut {
+            after,
+            at_sync,
+            what,
+        };
+        // Many at once make frames of several blocks, which tear.
+        let many = Step::Traffic {
+            kind: seed.of_these(&[Kind::History, Kind::Batches, Kind::Orders]),
+            events: seed.within(5..60),
+            pace: Duration::from_micros(seed.within(0..3_000)),
+        };
+        let pass = Step::Pass(Duration::from_micros(seed.within(0..400_000)));
+        steps.splice(at..at, [cut, many.clone(), many, pass]);
+    }
+}
+
+/// How many changes are still made: mostly few, so that starts are met too.
+fn changes(seed: &mut Seed) -> u64 {
+    let most = seed.of_these(&[6, 30, 100, 600]);
+    seed.within(0..most)
 }
 
 fn mood(seed: &mut Seed) -> Mood {

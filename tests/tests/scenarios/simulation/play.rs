@@ -9,15 +9,15 @@ use std::time::Duration;
 
 use broker::letter_query::{From, Query};
 use broker::pausing::{ResumeFrom, Target};
-use broker::view::VIEW_FILE;
 use broker::{redrive, replay};
-use journal::model_disk::{CrashRule, Operation};
-use journal::{Disk, Offset};
+use journal::Offset;
+use journal::model_disk::Operation;
 use tests::World;
 use triggers::TriggerName;
 
 use super::cast::{fleeting, of_everything, script, shifty};
-use super::plan::{Kind, Mood, Plan, SINKS, Step, Then};
+use super::ends::{Counts, End};
+use super::plan::{Cut, Kind, Mood, Plan, SINKS, Step};
 use super::trace::Trace;
 use super::traffic::{AtWork, Publishing, Sent};
 
@@ -28,17 +28,8 @@ const NOTE_DELAY: Duration = Duration::from_millis(52);
 /// The same where a log is nearly full, as a small one mostly is: what room is left must last.
 const NOTE_DELAY_SHORT: Duration = Duration::from_millis(1002);
 
-/// How long somebody who starts the process again waits before.
-const STARTS_AGAIN_AFTER: Duration = Duration::from_secs(1);
-
-/// How long others leave a process that starts without room on the disk.
-const ROOM_COMES_AFTER: Duration = Duration::from_secs(60);
-
-/// How often a start is tried before the disk is put in order.
-const STARTS_MAX: u32 = 3;
-
 /// A request of an operator that takes longer than this hangs.
-const ANSWERS_WITHIN: Duration = Duration::from_secs(120);
+pub(super) const ANSWERS_WITHIN: Duration = Duration::from_secs(120);
 
 /// How long those who publish may take once all is calm: each waits 10 s for each of some 80 events at
 /// most, and several may.
@@ -46,15 +37,6 @@ const PUBLISHED_WITHIN: Duration = Duration::from_secs(3600);
 
 /// How long after a disk has room again what waited for it is written.
 const ROOM_AGAIN: Duration = Duration::from_secs(10);
-
-/// An end of the process.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct End {
-    /// From when on nothing that was answered became durable for certain.
-    pub(super) unsure_from: Duration,
-    /// When the process was gone.
-    pub(super) at: Duration,
-}
 
 /// A plan being played.
 pub(super) struct Play {
@@ -65,17 +47,20 @@ pub(super) struct Play {
     pub(super) ends: Vec<End>,
     /// Letters there ever were: whose, and of which event.
     pub(super) letters: BTreeSet<(String, Offset)>,
-    /// Whether what is owed or dead may have given way to the quota.
+    /// Whether letters gave way to the quota as a whole, so that nobody can tell any more which.
     pub(super) gave_way: bool,
+    /// While the file of `fleeting` is there: how many had been answered with yes when it came.
+    pub(super) fleeting_from: Option<usize>,
     pub(super) trace: Trace,
-    pub(super) crashes: u64,
-    pub(super) failed_starts: u64,
+    pub(super) counts: Counts,
     /// Whether dead letters were asked to be delivered again.
     pub(super) redriven: bool,
     /// Since when what is answered may not find room on the disk, and until when.
-    short: Option<(Duration, Duration)>,
-    slow: Duration,
-    note_delay: Duration,
+    pub(super) short: Option<(Duration, Duration)>,
+    /// What the disk is about to cut off.
+    pub(super) cut: Option<Cut>,
+    pub(super) slow: Duration,
+    pub(super) note_delay: Duration,
 }
 
 impl Play {
@@ -92,9 +77,10 @@ impl Play {
             ends: Vec::new(),
             letters: BTreeSet::new(),
             gave_way: false,
+            fleeting_from: None,
             trace,
-            crashes: 0,
-            failed_starts: 0,
+            counts: Counts::default(),
+            cut: None,
             redriven: false,
             short: None,
             slow: Duration::ZERO,
@@ -112,8 +98,22 @@ impl Play {
         }
         match step {
             Step::Traffic { kind, events, pace } => self.publish(*kind, *events, *pace),
-            Step::Pass(time) => self.world.advance(*time).await,
-            Step::Crash { rule, seed, view } => self.crash(*rule, *seed, *view).await,
+            Step::Pass(time) => self.pass(*time).await,
+            Step::Crash(off) => {
+                self.lose_power(*off);
+                self.start_again().await;
+            }
+            Step::Cut {
+                after,
+                at_sync,
+                what,
+            } => {
+                self.cut = Some(*what);
+                match at_sync {
+                    true => self.world.disk().power_off_at(Operation::Sync, *after),
+                    false => self.world.disk().power_off_after(*after),
+                }
+            }
             Step::Exit => {
                 self.ended();
                 self.world.end_process();
@@ -156,9 +156,12 @@ impl Play {
             Step::Come => {
                 self.world.write("fleeting.yaml", fleeting());
                 self.reload().await;
+                let acknowledged = self.world.ledger.borrow().acknowledged().len();
+                self.fleeting_from.get_or_insert(acknowledged);
             }
             Step::Go => {
                 self.world.remove("fleeting.yaml");
+                self.fleeting_from = None;
                 self.reload().await;
             }
         }
@@ -169,6 +172,7 @@ impl Play {
     /// was paused.
     pub(super) async fn calm(&mut self) {
         self.heal();
+        self.no_cut();
         // Whoever was hit by the disk before shows it now.
         self.world.advance(Duration::from_secs(1)).await;
         self.look_after().await;
@@ -188,7 +192,7 @@ impl Play {
         }
     }
 
-    fn heal(&mut self) {
+    pub(super) fn heal(&mut self) {
         self.world.disk().heal();
         let now = self.world.time();
         if let Some((_, until)) = &mut self.short {
@@ -200,6 +204,11 @@ impl Play {
     async fn look_after(&mut self) {
         let now = self.world.time();
         self.short = self.short.filter(|(_, until)| now <= *until);
+        if self.world.disk().is_off() {
+            self.cut_off();
+            self.start_again().await;
+            return;
+        }
         if !self.world.is_well() {
             self.ended();
             self.world.end_process();
@@ -208,46 +217,21 @@ impl Play {
         }
         if let Some(report) = self.world.try_report().await {
             let space = &report.space;
-            self.gave_way |= space.quota_deliveries + space.quota_letters > 0;
+            self.gave_way |= space.quota_letters > 0;
+            self.note_letters();
         }
     }
 
-    /// Writes down that the process ends now.
-    fn ended(&mut self) {
-        let at = self.world.time();
-        let mut unsure_from = self.world.failed_at().unwrap_or(at).min(at);
-        if let Some((from, until)) = self.short
-            && at <= until
-        {
-            unsure_from = unsure_from.min(from);
-        }
-        let delay = self.note_delay + 4 * self.slow;
-        let unsure_from = unsure_from.saturating_sub(delay);
-        self.ends.push(End { unsure_from, at });
-    }
-
-    async fn crash(&mut self, rule: CrashRule, seed: u64, view: Then) {
-        self.ended();
-        self.crashes += 1;
-        self.world.lose_power(rule, seed);
-        // Another disk, which is as it should be: faults and delays were of the one before.
-        self.heal();
-        self.slow = Duration::ZERO;
-        let disk = self.world.disk();
-        match view {
-            Then::Stays => {}
-            Then::Goes => drop(disk.remove(VIEW_FILE)),
-            Then::Flips(bits) => {
-                let entries = disk.list().expect("a healed disk lists its files");
-                let view = entries.iter().find(|entry| entry.name == VIEW_FILE);
-                let bytes = view.map_or(0, |entry| entry.bytes);
-                if bytes > 0 {
-                    let byte = bits % bytes.min(200_000);
-                    disk.flip_bit(VIEW_FILE, byte as usize, (bits >> 60) as u8 & 7);
-                }
+    /// Time passes; whatever ends the process meanwhile ends it then.
+    async fn pass(&mut self, time: Duration) {
+        let until = self.world.time() + time;
+        loop {
+            let left = until.saturating_sub(self.world.time());
+            if self.world.advance_while_well(left).await {
+                return;
             }
+            self.look_after().await;
         }
-        self.start_again().await;
     }
 
     async fn stop(&mut self) {
@@ -257,36 +241,6 @@ impl Play {
             self.ended();
         }
         self.start_again().await;
-    }
-
-    /// Starts the process; when it can't, again and again, and then the disk is put in order. One that
-    /// waits for room on a full disk goes on by itself when others make some.
-    async fn start_again(&mut self) {
-        for _ in 0..STARTS_MAX {
-            let (disk, short) = (self.world.disk().clone(), self.short.is_some());
-            let started = tokio::time::timeout(ANSWERS_WITHIN, self.world.try_start_again());
-            let room_comes = async {
-                tokio::time::sleep(ROOM_COMES_AFTER).await;
-                if short {
-                    disk.heal();
-                }
-                std::future::pending::<()>().await;
-            };
-            let started = tokio::select! {
-                biased;
-                started = started => started,
-                () = room_comes => unreachable!("it only makes room"),
-            };
-            match started.expect("a start ends") {
-                Ok(()) if self.world.is_well() => return,
-                _ => self.failed_starts += 1,
-            }
-            self.ended();
-            self.world.end_process();
-            tokio::time::sleep(STARTS_AGAIN_AFTER).await;
-        }
-        self.heal();
-        self.world.start_again().await;
     }
 
     fn publish(&mut self, kind: Kind, events: u64, pace: Duration) {
@@ -302,6 +256,7 @@ impl Play {
 
     async fn redrive(&mut self) {
         self.note_letters();
+        self.counts.redrives += 1;
         self.redriven = true;
         let asked = redrive::Asked {
             which: redrive::Which::All(Box::default()),
@@ -337,7 +292,9 @@ impl Play {
         let engine = self.world.engine().clone();
         // It may be refused: nothing is stored yet, or there are jobs enough.
         let begun = self.world.run(engine.replay(asked));
-        self.answered(begun).await;
+        if let Some(Ok(_)) = self.answered(begun).await {
+            self.counts.replays += 1;
+        }
     }
 
     async fn pause(&mut self, name: &str) {
@@ -357,9 +314,10 @@ impl Play {
 
     /// Waits for the answer to an operator. Where the disk is full none may come: what was asked
     /// must be written before it holds.
-    async fn answered<T>(&self, asked: impl Future<Output = T>) {
+    async fn answered<T>(&self, asked: impl Future<Output = T>) -> Option<T> {
         let answer = tokio::time::timeout(ANSWERS_WITHIN, asked).await;
         assert!(answer.is_ok() || self.short.is_some(), "no answer comes");
+        answer.ok()
     }
 
     async fn reload(&mut self) {
@@ -370,7 +328,10 @@ impl Play {
         let reloaded = tokio::time::timeout(ANSWERS_WITHIN, self.world.try_reload()).await;
         match reloaded {
             Ok(Ok(_)) => {}
-            Ok(Err(why)) => assert!(!self.world.is_well(), "only a reload failed: {why}"),
+            Ok(Err(why)) => {
+                let ended = !self.world.is_well() || self.world.disk().is_off();
+                assert!(ended, "only a reload failed: {why}");
+            }
             Err(_) => panic!("a reload doesn't end"),
         }
     }

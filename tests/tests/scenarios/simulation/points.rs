@@ -4,22 +4,22 @@
 //! then.
 
 use std::cell::Cell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use broker::letter_query::{From, Query};
+use broker::pausing::{ResumeFrom, Target};
 use journal::Offset;
-use journal::model_disk::{CrashRule, LARGE_SECTOR_BYTES, SECTOR_BYTES};
-use tests::sinks::{Key, Sinks};
-use tests::world::Builder;
-use tests::{
-    Seed, World, after, always, everything, order_placed, proof, replies, terms, times, ty,
-};
+use journal::model_disk::{CrashRule, LARGE_SECTOR_BYTES, ModelDisk, SECTOR_BYTES};
+use tests::ledger::Ledger;
+use tests::sinks::Sinks;
+use tests::{Seed, World, always, proof};
+use triggers::TriggerName;
 
+use super::ends::End;
 use super::judge::Seen;
-use super::play::End;
+use super::workload::{Recorder, Workload, of_everything};
 use super::{in_paused_time, on_all_processors};
 
 const MS: Duration = Duration::from_millis(1);
@@ -33,129 +33,60 @@ const POINTS_EACH: u64 = 750;
 /// How often the start is compared with one without the view.
 const COMPARED_OF: u64 = 16;
 
-/// A log of 1 MiB, so that its history goes and what is owed of it moves to kept.
-fn small(options: &mut journal::Options) {
-    options.segment_bytes = 64 << 10;
-    options.group_bytes_max = 16 << 10;
-    options.queue_bytes_max = 64 << 10;
-    options.note_bytes_max = 64 << 10;
-    options.reserve_bytes = 128 << 10;
-    options.bytes_max = 1 << 20;
+/// The power fails once more, in the life that the first loss of power led to: of so many points one.
+const AGAIN_OF: u64 = 4;
+
+/// What is known when the power fails: what was promised, who was called, and how the process ended.
+struct Known {
+    ledger: Ledger,
+    sinks: Sinks,
+    ends: Vec<End>,
 }
 
-fn of_everything(seed: u64) -> Builder {
-    World::new()
-        .journal(small)
-        .seed(seed)
-        .trigger(
-            "down",
-            ty("order.placed"),
-            terms().backoff("linear", "PT2S").backoff_max("PT2S"),
-        )
-        .trigger(
-            "refuses",
-            ty("order.placed"),
-            terms().dead_letter("graveyard"),
-        )
-        .trigger("billing", ty("order.placed"), terms())
-        .trigger("shipping", ty("order.billed"), terms())
-        .trigger("audit", everything(), terms())
-}
-
-fn with_functions(builder: Builder) -> Builder {
-    builder
-        .sink("down", always(503))
-        .sink("refuses", always(422).body("no"))
-        .sink("graveyard", times(1, 503).then(after(20 * MS)))
-        .sink("billing", replies("order.billed").after(3 * MS))
-        .sink("shipping", after(2 * MS))
-        .sink("audit", after(MS))
-}
-
-/// An event that takes room.
-fn history(n: u64) -> event::Event {
-    let event = event::Event::build(&format!("h-{n}"), "/shop", "history");
-    let event = event.data(vec![b'x'; 8 << 10]).finish();
-    event.expect("a test's event is valid")
-}
-
-/// A run whose every moment can be gone back to.
-struct Workload {
-    seed: u64,
+/// A life that went on from what a loss of power left.
+struct Life {
     world: World,
-    /// When each change of the disk was made.
-    changed_at: Arc<Mutex<Vec<Duration>>>,
-    sent: BTreeMap<Key, event::Event>,
+    recorder: Recorder,
+}
+
+impl Known {
+    /// The same, had the power failed just before this change of this life.
+    fn as_of_change(&self, life: (&World, &Recorder), change: u64) -> Known {
+        let (world, recorder) = life;
+        let mut ledger = world.ledger.borrow().clone();
+        ledger.as_of_change(change);
+        let at = recorder.at(change).unwrap_or_else(|| world.time());
+        let mut ends = self.ends.clone();
+        ends.push(End {
+            unsure_from: at.saturating_sub(52 * MS),
+            at,
+        });
+        Known {
+            ledger,
+            sinks: world.sinks.as_of_change(change),
+            ends,
+        }
+    }
 }
 
 impl Workload {
-    /// Old debts and letters first, then enough history that they move to kept; and from then on every
-    /// change of the disk is remembered, while orders come and the log rolls.
-    async fn play(mut seed: Seed) -> Workload {
-        let world = with_functions(of_everything(seed.number)).start().await;
-        let mut workload = Workload {
-            seed: seed.number,
-            world,
-            changed_at: Arc::default(),
-            sent: BTreeMap::new(),
-        };
-        for n in 0..4 {
-            workload.publish(order_placed(&format!("old-{n}"))).await;
-        }
-        for n in 0..100 {
-            workload.publish(history(n)).await;
-            workload.world.advance(16 * MS).await;
-        }
-        workload.remember();
-        for n in 100..140 {
-            workload.publish(history(n)).await;
-            if seed.within(0..3) == 0 {
-                workload.publish(order_placed(&format!("o-{n}"))).await;
-            }
-            let pause = Duration::from_micros(seed.within(1000..300_000));
-            workload.world.advance(pause).await;
-        }
-        workload.world.advance(Duration::from_secs(6)).await;
-        workload.world.settle().await;
-        workload
-    }
-
-    async fn publish(&mut self, event: event::Event) {
-        let key = event.as_ref();
-        let key = (key.source().to_owned(), key.id().to_owned());
-        self.sent.insert(key, event.clone());
-        self.world.publish(event).await;
-    }
-
-    fn remember(&self) {
-        let disk = self.world.disk();
-        disk.keep_history();
-        let (changed_at, began) = (Arc::clone(&self.changed_at), tokio::time::Instant::now());
-        let offset = self.world.time();
-        disk.watch(move |seen| {
-            if seen.operation.changes() {
-                let mut changed_at = changed_at.lock().unwrap_or_else(PoisonError::into_inner);
-                changed_at.push(offset + began.elapsed());
-            }
-        });
-    }
-
-    /// Goes back to just before this change, and on from what a loss of power leaves of the disk then.
-    async fn judge(&self, change: u64, point: Point) {
-        let disk = self.world.disk();
-        disk.set_sector_bytes(point.sector_bytes);
-        let crashed = disk.crash_before(change, point.rule, point.seed);
-        let mut ledger = self.world.ledger.borrow().clone();
-        ledger.as_of_change(change);
-        let sinks: Sinks = self.world.sinks.as_of_change(change);
+    /// Goes on from this disk until all is settled, and judges it.
+    async fn go_on(&self, disk: ModelDisk, known: &Known, point: Point, offset: Duration) -> Life {
+        let recorder = Recorder::of(&disk, offset);
+        let sinks = known.sinks.clone();
         let again = of_everything(self.seed)
-            .disk(crashed)
-            .ledger(ledger)
+            .disk(disk)
+            .ledger(known.ledger.clone())
             .sinks(sinks.clone())
             .compares_views(point.seed.is_multiple_of(COMPARED_OF))
             .start()
             .await;
         again.sink("down", always(200));
+        let engine = again.engine().clone();
+        let audit = Target::Trigger(TriggerName::new("default", "audit"));
+        let resumed = engine.resume(&audit, ResumeFrom::Backlog, false);
+        // It may not be paused.
+        drop(again.run(resumed).await);
         // What is parked is due by then; looking at the engine all the time costs more.
         again.advance(Duration::from_secs(3)).await;
         again.until_settled().await;
@@ -165,33 +96,49 @@ impl Workload {
         let letters: BTreeSet<(String, Offset)> = letters
             .map(|row| (row.trigger.name().to_owned(), row.event))
             .collect();
-        let at = {
-            let changed_at = self
-                .changed_at
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner);
-            let index = change as usize;
-            changed_at
-                .get(index)
-                .copied()
-                .unwrap_or_else(|| self.world.time())
-        };
         let calls = again.calls();
-        let ledger = again.ledger.borrow();
         let seen = Seen {
             calls: &calls,
-            acknowledged: ledger.acknowledged(),
+            acknowledged: known.ledger.acknowledged(),
             letters: &letters,
             sent: &self.sent,
             replied: &sinks.replied(),
-            ends: &[End {
-                unsure_from: at.saturating_sub(52 * MS),
-                at,
-            }],
-            redriven: false,
+            ends: &known.ends,
+            redriven: self.redriven,
+            fleeting_from: None,
         };
         let wrong = seen.wrong(false);
         assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+        Life {
+            world: again,
+            recorder,
+        }
+    }
+
+    /// Goes back to just before this change, and on from what a loss of power leaves of the disk then.
+    /// Of some points the power fails again in the life that follows, mostly in its start. Whether it did.
+    async fn judge(&self, change: u64, point: Point) -> bool {
+        let disk = self.world.disk();
+        disk.set_sector_bytes(point.sector_bytes);
+        let crashed = disk.crash_before(change, point.rule, point.seed);
+        let nothing = Known {
+            ledger: Ledger::default(),
+            sinks: self.world.sinks.clone(),
+            ends: Vec::new(),
+        };
+        let known = nothing.as_of_change((&self.world, &self.recorder), change);
+        let life = self.go_on(crashed, &known, point, self.world.time()).await;
+        let mut chance = Seed::of(point.seed);
+        if chance.within(0..AGAIN_OF) != 0 {
+            return false;
+        }
+        let disk = life.world.disk();
+        let most = chance.of_these(&[10, 60, u64::MAX]).min(disk.changes());
+        let change = chance.within(0..most + 1);
+        let crashed = disk.crash_before(change, point.rule, chance.bits());
+        let known = known.as_of_change((&life.world, &life.recorder), change);
+        self.go_on(crashed, &known, point, self.world.time()).await;
+        true
     }
 
     /// Every way in which the power may fail before this change.
@@ -243,8 +190,9 @@ impl Drop for Where {
     }
 }
 
-/// Goes through a workload's moments, about so many of them, and says how many those were.
-async fn through(seed: Seed, points: u64) -> u64 {
+/// Goes through a workload's moments, about so many of them. Says how many those were, and in how many the
+/// power failed once more.
+async fn through(seed: Seed, points: u64) -> (u64, u64) {
     let mut chance = Seed::of(seed.number ^ 0x5eed);
     let place = Where {
         seed: seed.number,
@@ -259,13 +207,13 @@ async fn through(seed: Seed, points: u64) -> u64 {
     }
     let step = (all.len() as u64 / points.max(1)).max(1) as usize;
     let first = chance.within(0..step as u64) as usize;
-    let mut judged = 0;
+    let (mut judged, mut again) = (0, 0);
     for (change, point) in all.into_iter().skip(first).step_by(step) {
         place.point.set(Some((change, point)));
-        workload.judge(change, point).await;
+        again += u64::from(workload.judge(change, point).await);
         judged += 1;
     }
-    judged
+    (judged, again)
 }
 
 #[test]
@@ -277,7 +225,7 @@ fn no_crash_point_of_log_kept_and_view_loses_anything() {
         true => u64::MAX,
         false => POINTS_EACH,
     };
-    let (points, workloads) = (AtomicU64::new(0), AtomicU64::new(0));
+    let [points, again, workloads] = [(); 3].map(|()| AtomicU64::new(0));
     on_all_processors(|| {
         while points.load(Ordering::Relaxed) < wanted {
             let number = workloads.fetch_add(1, Ordering::Relaxed) + 1;
@@ -286,13 +234,15 @@ fn no_crash_point_of_log_kept_and_view_loses_anything() {
                 Some(seed) if number == 1 => seed.clone(),
                 Some(_) => return,
             };
-            let more = in_paused_time(through(seed, each));
+            let (more, twice) = in_paused_time(through(seed, each));
             points.fetch_add(more, Ordering::Relaxed);
+            again.fetch_add(twice, Ordering::Relaxed);
         }
     });
     let of = |sum: &AtomicU64| sum.load(Ordering::Relaxed);
     let figures = [
         ("points", of(&points)),
+        ("in which it failed again", of(&again)),
         ("workloads", of(&workloads)),
         ("lost", 0),
     ];

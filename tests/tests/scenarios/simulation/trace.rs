@@ -68,6 +68,11 @@ pub(super) struct Traced {
 }
 
 impl Traced {
+    /// How much there is to compare.
+    pub(super) fn len(&self) -> u64 {
+        (self.calls.len() + self.log.len() + self.disk.len()) as u64
+    }
+
     /// Where another run went another way first.
     pub(super) fn differs(&self, other: &Traced) -> Vec<String> {
         let differ = [
