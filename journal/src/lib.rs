@@ -27,6 +27,7 @@ mod committer;
 mod disk;
 mod driver;
 mod frame;
+mod headers;
 mod hold;
 mod journal;
 mod layout;

@@ -169,7 +169,9 @@ fn copy(
     let (end_position, marks) = writer.finish()?;
     let first_block = source.read_at(0, BLOCK_BYTES)?;
     let header = SegmentHeader::decode(&first_block)
-        .map_err(|_| io::Error::other("the segment's header is damaged"))?;
+        .ok()
+        .filter(|header| header.generation == old.generation)
+        .ok_or_else(|| io::Error::other("the segment's header is damaged"))?;
     let end = RepackedEnd {
         end_position,
         record_bytes,

@@ -352,9 +352,12 @@ impl<'a> Scan<'a> {
         let body = self.view(at + RECORD_HEADER_BYTES as u64, body_bytes)?;
         self.extent.position = at + header.record_bytes();
         self.extent.offset = offset + 1;
-        let lost = |cause| self.damage(at, header.record_bytes(), offset..offset + 1, cause);
         let whole = self.extent.seed.body_crc(offset, &body) == header.body_crc
             || mutant::is("serve-damaged-record");
+        if !whole {
+            self.extent.position = self.behind_damaged(at, header)?;
+        }
+        let lost = |cause| self.damage(at, header.record_bytes(), offset..offset + 1, cause);
         if !whole && at < self.extent.torn_from {
             return Ok(lost(Cause::Body));
         }
@@ -403,6 +406,22 @@ impl<'a> Scan<'a> {
         let body = self.view(start, header.body_bytes as usize)?;
         let whole = self.extent.seed.body_crc(header.offset, &body) == header.body_crc;
         Ok(whole.then_some(position + header.record_bytes()))
+    }
+
+    /// Where to go on behind a record whose body doesn't pass: where it ends; or, if its header lies in
+    /// a block that changed places, at a whole record that its length would pass over.
+    fn behind_damaged(&mut self, at: u64, header: &RecordHeader) -> io::Result<u64> {
+        let (end, lowest) = (at + header.record_bytes(), header.offset + 1);
+        let mut from = at;
+        while let Some((position, _)) = self.next_header(from, lowest)?
+            && position < end
+        {
+            if self.whole_until(position, lowest)?.is_some() {
+                return Ok(position);
+            }
+            from = position;
+        }
+        Ok(end)
     }
 
     /// The position and offset of the next header behind `from`, of an offset from `lowest` on.

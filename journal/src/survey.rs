@@ -11,11 +11,9 @@ use std::sync::{Arc, OnceLock};
 
 use crate::clock::WallTime;
 use crate::disk::{Disk, File};
-use crate::layout::{
-    BLOCK_BYTES, BadSegmentHeader, DATA_START, FORMAT_VERSION, Seed, SegmentHeader,
-};
+use crate::headers::{Headers, read_headers};
+use crate::layout::{BLOCK_BYTES, DATA_START, Seed, SegmentHeader};
 use crate::mutant;
-use crate::rebuild::rebuild;
 use crate::record::Offset;
 use crate::recovery::{OpenError, Recovered, Torn};
 use crate::scan::{Cause, Damage, Extent, Found, Order, Scan};
@@ -156,120 +154,6 @@ pub(crate) fn survey(disk: &Arc<dyn Disk>, access: Access) -> Result<Survey, Ope
 fn reading(headed: &Headed) -> impl FnOnce(io::Error) -> OpenError {
     let doing = format!("reading {}", headed.name());
     move |source| OpenError::Io { doing, source }
-}
-
-/// The headers of a folder.
-struct Headers {
-    /// Of all segments whose header could be read or found out, checked against each other.
-    headed: Vec<Headed>,
-    /// Files that belong elsewhere, or of which nothing can be read, as a visitor is told of them.
-    strays: Vec<Damage>,
-}
-
-fn read_headers(
-    disk: &Arc<dyn Disk>,
-    names: &[(u64, u64)],
-    access: Access,
-) -> Result<Headers, OpenError> {
-    let mut all: Vec<Headed> = Vec::with_capacity(names.len());
-    let mut unreadable = Vec::new();
-    let mut strays = Vec::new();
-    for &(sequence, length) in names {
-        let name = segment_name(sequence);
-        let block = disk
-            .open(&name)
-            .and_then(|file| file.read_at(0, BLOCK_BYTES))
-            .map_err(|source| OpenError::Io {
-                doing: format!("reading {name}"),
-                source,
-            })?;
-        let header = match SegmentHeader::decode(&block) {
-            Ok(header) => header,
-            Err(BadSegmentHeader::Version(found)) => {
-                let known = FORMAT_VERSION;
-                return Err(OpenError::Version { name, found, known });
-            }
-            Err(BadSegmentHeader::Damaged) => {
-                unreadable.push((sequence, length));
-                continue;
-            }
-        };
-        match check_place(&name, sequence, &header, all.last()) {
-            Ok(()) => all.push(Headed {
-                header,
-                length,
-                rebuilt: false,
-                found_from: DATA_START,
-            }),
-            Err(error) if access == Access::Owner => return Err(error),
-            Err(_) => strays.push(stray(sequence, length, Cause::Foreign)),
-        }
-    }
-    for (sequence, length) in unreadable {
-        let is_last = names.last().is_some_and(|last| last.0 == sequence);
-        let name = segment_name(sequence);
-        let found = rebuild(disk, &all, sequence, length).map_err(|source| OpenError::Io {
-            doing: format!("reading {name}"),
-            source,
-        })?;
-        match found {
-            Some(headed) => {
-                let at = all.partition_point(|one| one.header.sequence < sequence);
-                all.insert(at, headed);
-            }
-            None if is_last
-                && access == Access::Owner
-                && !mutant::is("open-without-last-segment") =>
-            {
-                return Err(OpenError::LastHeader { name });
-            }
-            None if is_last => strays.push(stray(sequence, length, Cause::Segment)),
-            // The one before it ends in a hole.
-            None => {}
-        }
-    }
-    Ok(Headers {
-        headed: all,
-        strays,
-    })
-}
-
-/// Whether a file is a segment of the log that those before it are of, and lies where it belongs.
-fn check_place(
-    name: &str,
-    sequence: u64,
-    header: &SegmentHeader,
-    before: Option<&Headed>,
-) -> Result<(), OpenError> {
-    let before = before.map(|before| &before.header);
-    if let Some(expected) = before.map(|before| before.log_id)
-        && expected != header.log_id
-    {
-        return Err(OpenError::Foreign {
-            name: name.to_owned(),
-            found: header.log_id,
-            expected,
-        });
-    }
-    if header.sequence != sequence || before.is_some_and(|before| header.first < before.first) {
-        return Err(OpenError::Misplaced {
-            name: name.to_owned(),
-            sequence: header.sequence,
-            first: header.first,
-        });
-    }
-    Ok(())
-}
-
-/// A whole file, of whose records nothing is known.
-fn stray(sequence: u64, bytes: u64, cause: Cause) -> Damage {
-    Damage {
-        segment: sequence,
-        position: 0,
-        bytes,
-        offsets: Offset(0)..Offset(0),
-        cause,
-    }
 }
 
 impl Survey {

@@ -178,6 +178,62 @@ fn a_segment_of_another_log_is_refused() {
     assert!(matches!(error, OpenError::Foreign { .. }), "{error}");
 }
 
+/// Puts these bytes in place of a segment's header block.
+fn put_header(disk: &ModelDisk, name: &str, block: &[u8]) {
+    let file = disk.open(name).unwrap();
+    file.write_at(0, block).unwrap();
+    file.sync().unwrap();
+}
+
+fn header(disk: &ModelDisk, name: &str) -> Vec<u8> {
+    let file = disk.open(name).unwrap();
+    file.read_at(0, 4096).unwrap().to_vec()
+}
+
+/// Every record is there, and the headers of `segments` are named.
+#[track_caller]
+fn only_headers_are_lost(disk: &ModelDisk, all: &[Stored], segments: &[u64]) {
+    assert_eq!(read(disk), all);
+    let verified = verify_disk(disk.clone()).unwrap();
+    let named: Vec<_> = verified
+        .damage
+        .iter()
+        .map(|d| (d.segment, d.cause))
+        .collect();
+    let headers = segments.iter().map(|one| (*one, Cause::SegmentHeader));
+    assert_eq!(named, headers.collect::<Vec<_>>(), "{verified}");
+    assert!(!verified.refused);
+    let ran = run(disk, small(), async |journal| {
+        journal.append(group(90, &[900])).await.unwrap();
+    });
+    assert_eq!(ran.recovered.damage.len(), segments.len());
+    assert_eq!(read(disk)[..all.len()], *all);
+}
+
+#[test]
+fn header_blocks_that_changed_places_cost_nothing() {
+    for (a, b) in [(1, 2), (2, 3), (2, 4), (1, 4)] {
+        let disk = log();
+        let all = read(&disk);
+        let names = [a, b].map(|sequence| format!("{sequence:012}.seg"));
+        let blocks = names.clone().map(|name| header(&disk, &name));
+        put_header(&disk, &names[0], &blocks[1]);
+        put_header(&disk, &names[1], &blocks[0]);
+        only_headers_are_lost(&disk, &all, &[a, b]);
+    }
+}
+
+#[test]
+fn a_header_block_of_another_log_costs_nothing() {
+    for sequence in [1, 2, 4] {
+        let (disk, other) = (log(), log());
+        let all = read(&disk);
+        let name = format!("{sequence:012}.seg");
+        put_header(&disk, &name, &header(&other, &name));
+        only_headers_are_lost(&disk, &all, &[sequence]);
+    }
+}
+
 #[test]
 fn a_segment_under_another_name_is_refused() {
     let disk = log();
@@ -281,6 +337,29 @@ fn records_that_changed_places_are_found_where_they_lie() {
     file.sync().unwrap();
     let rest: Vec<u64> = read(&disk).iter().map(|record| record.offset.0).collect();
     assert_eq!(rest, [0, 1, 2, 3, 5, 6, 7, 8, 9, 10, 11, 12]);
+}
+
+/// The header of a record of several blocks, moved up by one, passes over the next record by its length.
+#[test]
+fn a_header_that_was_moved_costs_its_own_record_alone() {
+    let disk = ModelDisk::new();
+    run(&disk, small(), async |journal| {
+        for id in 0..6 {
+            journal.append(group(id, &[9000])).await.unwrap();
+        }
+    });
+    let all = read(&disk);
+    let file = disk.open("000000000001.seg").unwrap();
+    let block = |n: u64| file.read_at(n * 4096, 4096).unwrap();
+    let (first, second) = (block(4), block(5));
+    file.write_at(4 * 4096, &second).unwrap();
+    file.write_at(5 * 4096, &first).unwrap();
+    file.sync().unwrap();
+    let left: Vec<u64> = read(&disk).iter().map(|record| record.offset.0).collect();
+    assert_eq!(left, [0, 2, 3, 4, 5], "{} records", all.len());
+    let verified = verify_disk(disk).unwrap();
+    let lost: u64 = verified.damage.iter().map(|damage| damage.records()).sum();
+    assert_eq!(lost, 1, "{verified}");
 }
 
 /// A last frame that was whole when the log was opened after a crash isn't the crash's doing when it is
