@@ -2,7 +2,7 @@
 //! the fixture of the disk format's first version.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use expect_test::{Expect, expect};
@@ -48,14 +48,18 @@ fn change(path: &Path, change: impl FnOnce(&mut Vec<u8>)) {
 }
 
 /// The path of the `nth` segment of a folder.
-fn segment(folder: &Path, nth: usize) -> std::path::PathBuf {
+fn segment(folder: &Path, nth: usize) -> PathBuf {
+    segments(folder).swap_remove(nth)
+}
+
+fn segments(folder: &Path) -> Vec<PathBuf> {
     let mut all: Vec<_> = fs::read_dir(folder)
         .expect("a folder can be read")
         .map(|entry| entry.expect("an entry can be read").path())
         .filter(|path| path.extension().is_some_and(|end| end == "seg"))
         .collect();
     all.sort();
-    all.swap_remove(nth)
+    all
 }
 
 #[test]
@@ -64,31 +68,31 @@ fn nothing_wrong() {
         "stopped.tar.gz",
         |_| (),
         expect![[r#"
-        exit 0
-        SEGMENT           FIRST  END  RECORDS    BODIES  CREATED
-        226 records read, 0 unreadable; closed in order
-        whole: every record that it held is there
+            exit 0
+            SEGMENT           FIRST  END  RECORDS    BODIES  CREATED
+            226 records read, 0 unreadable; closed in order
+            whole: every record from offset 178 up to 404 is there; a file that is missing before or behind doesn't show here
 
-        kept of segments that went:
-        SEGMENT           FIRST  END  RECORDS    BODIES  CREATED
-        53 records read, 0 unreadable; closed in order
-        whole: every record that it held is there
-    "#]],
+            kept of segments that went:
+            SEGMENT           FIRST  END  RECORDS    BODIES  CREATED
+            53 records read, 0 unreadable; closed in order
+            whole: every record from offset 56 up to 109 is there; a file that is missing before or behind doesn't show here
+        "#]],
     );
     check(
         "crashed.tar.gz",
         |_| (),
         expect![[r#"
-        exit 0
-        SEGMENT           FIRST  END  RECORDS    BODIES  CREATED
-        215 records read, 0 unreadable; not closed in order: running, or crashed
-        whole: every record that it held is there
+            exit 0
+            SEGMENT           FIRST  END  RECORDS    BODIES  CREATED
+            215 records read, 0 unreadable; not closed in order: running, or crashed
+            whole: every record from offset 178 up to 393 is there; a file that is missing before or behind doesn't show here
 
-        kept of segments that went:
-        SEGMENT           FIRST  END  RECORDS    BODIES  CREATED
-        52 records read, 0 unreadable; not closed in order: running, or crashed
-        whole: every record that it held is there
-    "#]],
+            kept of segments that went:
+            SEGMENT           FIRST  END  RECORDS    BODIES  CREATED
+            52 records read, 0 unreadable; not closed in order: running, or crashed
+            whole: every record from offset 56 up to 108 is there; a file that is missing before or behind doesn't show here
+        "#]],
     );
 }
 
@@ -128,17 +132,17 @@ fn a_block_of_zeros() {
         "crashed.tar.gz",
         zero,
         expect![[r#"
-        exit 7
-        SEGMENT           FIRST  END  RECORDS    BODIES  CREATED
-        damage  segment 11 at byte 8192: header damaged or missing, 12288 bytes, 1 record (offset 182)
-        214 records read, 1 unreadable; not closed in order: running, or crashed
-        DAMAGED: what is named above is lost; `weft log cat` prints the rest, and a node that is started goes on with that
+            exit 7
+            SEGMENT           FIRST  END  RECORDS    BODIES  CREATED
+            damage  segment 11 at byte 8192: header damaged or missing, 12288 bytes, 1 record (offset 182)
+            214 records read, 1 unreadable; not closed in order: running, or crashed
+            DAMAGED: what is named above is lost; `weft log cat` prints the rest, and a node that is started goes on with that
 
-        kept of segments that went:
-        SEGMENT           FIRST  END  RECORDS    BODIES  CREATED
-        52 records read, 0 unreadable; not closed in order: running, or crashed
-        whole: every record that it held is there
-    "#]],
+            kept of segments that went:
+            SEGMENT           FIRST  END  RECORDS    BODIES  CREATED
+            52 records read, 0 unreadable; not closed in order: running, or crashed
+            whole: every record from offset 56 up to 108 is there; a file that is missing before or behind doesn't show here
+        "#]],
     );
 }
 
@@ -152,17 +156,17 @@ fn one_header_and_both() {
         "stopped.tar.gz",
         one,
         expect![[r#"
-        exit 7
-        SEGMENT           FIRST  END  RECORDS    BODIES  CREATED
-        damage  segment 12 at byte 0: one of two copies of the segment's header damaged, 96 bytes, no record lost
-        226 records read, 0 unreadable; closed in order
-        DAMAGED, and no record lost: the disk gave back other bytes than it was given
+            exit 7
+            SEGMENT           FIRST  END  RECORDS    BODIES  CREATED
+            damage  segment 12 at byte 0: one of two copies of the segment's header damaged, 96 bytes, no record lost
+            226 records read, 0 unreadable; closed in order
+            DAMAGED, and no record lost: the disk gave back other bytes than it was given
 
-        kept of segments that went:
-        SEGMENT           FIRST  END  RECORDS    BODIES  CREATED
-        53 records read, 0 unreadable; closed in order
-        whole: every record that it held is there
-    "#]],
+            kept of segments that went:
+            SEGMENT           FIRST  END  RECORDS    BODIES  CREATED
+            53 records read, 0 unreadable; closed in order
+            whole: every record from offset 56 up to 109 is there; a file that is missing before or behind doesn't show here
+        "#]],
     );
     let both = |data: &Path| {
         let segment = segment(&data.join("log"), 1);
@@ -172,17 +176,17 @@ fn one_header_and_both() {
         "stopped.tar.gz",
         both,
         expect![[r#"
-        exit 7
-        SEGMENT           FIRST  END  RECORDS    BODIES  CREATED
-        damage  segment 12 at byte 0: segment's header unreadable, its records found without it, 4096 bytes, no record lost
-        226 records read, 0 unreadable; closed in order
-        DAMAGED, and no record lost: the disk gave back other bytes than it was given
+            exit 7
+            SEGMENT           FIRST  END  RECORDS    BODIES  CREATED
+            damage  segment 12 at byte 0: segment's header unreadable, its records found without it, 4096 bytes, no record lost
+            226 records read, 0 unreadable; closed in order
+            DAMAGED, and no record lost: the disk gave back other bytes than it was given
 
-        kept of segments that went:
-        SEGMENT           FIRST  END  RECORDS    BODIES  CREATED
-        53 records read, 0 unreadable; closed in order
-        whole: every record that it held is there
-    "#]],
+            kept of segments that went:
+            SEGMENT           FIRST  END  RECORDS    BODIES  CREATED
+            53 records read, 0 unreadable; closed in order
+            whole: every record from offset 56 up to 109 is there; a file that is missing before or behind doesn't show here
+        "#]],
     );
 }
 
@@ -207,7 +211,7 @@ fn a_file_cut_short() {
             kept of segments that went:
             SEGMENT           FIRST  END  RECORDS    BODIES  CREATED
             53 records read, 0 unreadable; closed in order
-            whole: every record that it held is there
+            whole: every record from offset 56 up to 109 is there; a file that is missing before or behind doesn't show here
         "#]],
     );
 }
@@ -222,16 +226,95 @@ fn a_missing_segment() {
         "stopped.tar.gz",
         remove,
         expect![[r#"
+            exit 7
+            SEGMENT           FIRST  END  RECORDS    BODIES  CREATED
+            damage  segment 12 at byte 0: segment missing or unreadable, 12 records (offsets 191 to 202)
+            214 records read, 12 unreadable; closed in order
+            DAMAGED: what is named above is lost; `weft log cat` prints the rest, and a node that is started goes on with that
+
+            kept of segments that went:
+            SEGMENT           FIRST  END  RECORDS    BODIES  CREATED
+            53 records read, 0 unreadable; closed in order
+            whole: every record from offset 56 up to 109 is there; a file that is missing before or behind doesn't show here
+        "#]],
+    );
+}
+
+/// What lay at an end doesn't show in the files that are left: so it isn't said that all is there.
+#[test]
+fn a_missing_first_or_last_segment() {
+    let remove = |at_end: bool| {
+        move |data: &Path| {
+            for folder in ["log", "kept"] {
+                let folder = data.join(folder);
+                let nth = if at_end {
+                    segments(&folder).len() - 1
+                } else {
+                    0
+                };
+                fs::remove_file(segment(&folder, nth)).expect("a file can be removed");
+            }
+        }
+    };
+    check(
+        "stopped.tar.gz",
+        remove(false),
+        expect![[r#"
+        exit 0
+        SEGMENT           FIRST  END  RECORDS    BODIES  CREATED
+        213 records read, 0 unreadable; closed in order
+        whole: every record from offset 191 up to 404 is there; a file that is missing before or behind doesn't show here
+
+        kept of segments that went:
+        SEGMENT           FIRST  END  RECORDS    BODIES  CREATED
+        23 records read, 0 unreadable; closed in order
+        whole: every record from offset 86 up to 109 is there; a file that is missing before or behind doesn't show here
+    "#]],
+    );
+    check(
+        "stopped.tar.gz",
+        remove(true),
+        expect![[r#"
+        exit 0
+        SEGMENT           FIRST  END  RECORDS    BODIES  CREATED
+        223 records read, 0 unreadable; not closed in order: running, or crashed
+        whole: every record from offset 178 up to 401 is there; a file that is missing before or behind doesn't show here
+
+        kept of segments that went:
+        SEGMENT           FIRST  END  RECORDS    BODIES  CREATED
+        30 records read, 0 unreadable; not closed in order: running, or crashed
+        whole: every record from offset 56 up to 86 is there; a file that is missing before or behind doesn't show here
+    "#]],
+    );
+}
+
+#[test]
+fn header_blocks_that_changed_places() {
+    let swap = |data: &Path| {
+        let paths = [0, 1].map(|nth| segment(&data.join("log"), nth));
+        let blocks = paths.clone().map(|path| {
+            let bytes = fs::read(path).expect("a file can be read");
+            bytes[..4096].to_vec()
+        });
+        for (path, block) in paths.iter().zip(blocks.iter().rev()) {
+            change(path, |bytes| bytes[..4096].copy_from_slice(block));
+        }
+    };
+    check(
+        "stopped.tar.gz",
+        swap,
+        expect![[r#"
         exit 7
         SEGMENT           FIRST  END  RECORDS    BODIES  CREATED
-        damage  segment 12 at byte 0: segment missing or unreadable, 12 records (offsets 191 to 202)
-        214 records read, 12 unreadable; closed in order
-        DAMAGED: what is named above is lost; `weft log cat` prints the rest, and a node that is started goes on with that
+        damage  segment 11 at byte 0: segment's header unreadable, its records found without it, 4096 bytes, no record lost
+        damage  segment 12 at byte 0: segment's header unreadable, its records found without it, 4096 bytes, no record lost
+        226 records read, 0 unreadable; closed in order
+        DAMAGED, and no record lost: the disk gave back other bytes than it was given
 
         kept of segments that went:
         SEGMENT           FIRST  END  RECORDS    BODIES  CREATED
         53 records read, 0 unreadable; closed in order
-        whole: every record that it held is there
+        whole: every record from offset 56 up to 109 is there; a file that is missing before or behind doesn't show here
     "#]],
     );
 }
@@ -247,18 +330,18 @@ fn a_segment_of_another_log() {
         "stopped.tar.gz",
         replace,
         expect![[r#"
-        exit 7
-        SEGMENT           FIRST  END  RECORDS    BODIES  CREATED
-        damage  segment 12 at byte 0: file of another log or place, 57344 bytes, records unknown
-        damage  segment 12 at byte 0: segment missing or unreadable, 12 records (offsets 191 to 202)
-        214 records read, 12 unreadable; closed in order
-        DAMAGED so that no node starts on it: restore a backup, or put back the file that is named above; `weft log cat` prints what can be read
+            exit 7
+            SEGMENT           FIRST  END  RECORDS    BODIES  CREATED
+            damage  segment 12 at byte 0: file of another log or place, 57344 bytes, records unknown
+            damage  segment 12 at byte 0: segment missing or unreadable, 12 records (offsets 191 to 202)
+            214 records read, 12 unreadable; closed in order
+            DAMAGED so that no node starts on it: restore a backup, or put back the file that is named above; `weft log cat` prints what can be read
 
-        kept of segments that went:
-        SEGMENT           FIRST  END  RECORDS    BODIES  CREATED
-        53 records read, 0 unreadable; closed in order
-        whole: every record that it held is there
-    "#]],
+            kept of segments that went:
+            SEGMENT           FIRST  END  RECORDS    BODIES  CREATED
+            53 records read, 0 unreadable; closed in order
+            whole: every record from offset 56 up to 109 is there; a file that is missing before or behind doesn't show here
+        "#]],
     );
 }
 
@@ -279,17 +362,17 @@ fn an_only_segment_without_a_header() {
         "stopped.tar.gz",
         strip,
         expect![[r#"
-        exit 7
-        SEGMENT  FIRST  END  RECORDS  BODIES  CREATED
-        damage  segment 11 at byte 0: segment missing or unreadable, 65536 bytes, records unknown
-        0 records read, 0 unreadable; not closed in order: running, or crashed
-        DAMAGED so that no node starts on it: restore a backup, or put back the file that is named above; `weft log cat` prints what can be read
+            exit 7
+            SEGMENT  FIRST  END  RECORDS  BODIES  CREATED
+            damage  segment 11 at byte 0: segment missing or unreadable, 65536 bytes, records unknown
+            0 records read, 0 unreadable; not closed in order: running, or crashed
+            DAMAGED so that no node starts on it: restore a backup, or put back the file that is named above; `weft log cat` prints what can be read
 
-        kept of segments that went:
-        SEGMENT           FIRST  END  RECORDS    BODIES  CREATED
-        53 records read, 0 unreadable; closed in order
-        whole: every record that it held is there
-    "#]],
+            kept of segments that went:
+            SEGMENT           FIRST  END  RECORDS    BODIES  CREATED
+            53 records read, 0 unreadable; closed in order
+            whole: every record from offset 56 up to 109 is there; a file that is missing before or behind doesn't show here
+        "#]],
     );
 }
 

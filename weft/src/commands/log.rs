@@ -152,32 +152,45 @@ fn report(verified: &Verified) -> String {
         count(records),
         count(lost)
     ));
-    text.push_str(verdict(verified));
+    text.push_str(&verdict(verified));
     text
 }
 
-/// What all of it comes to, in a line.
-fn verdict(verified: &Verified) -> &'static str {
+/// What all of it comes to, in a line. Whole is what the files that are there say of each other: nothing
+/// in them tells that a segment before the first of them, or behind the last, is missing.
+fn verdict(verified: &Verified) -> String {
     let loses = |damage: &journal::Damage| {
         let file = matches!(damage.cause, Cause::Segment | Cause::Short);
         damage.cause != Cause::Torn && (file || damage.records() != 0)
     };
     let is_torn = || verified.damage.iter().any(|damage| damage.records() != 0);
-    match () {
+    let said = match () {
         () if verified.refused => {
-            "DAMAGED so that no node starts on it: restore a backup, or put back the file that is named above; `weft log cat` prints what can be read\n"
+            "DAMAGED so that no node starts on it: restore a backup, or put back the file that is named above; `weft log cat` prints what can be read"
         }
         () if verified.damage.iter().any(loses) => {
-            "DAMAGED: what is named above is lost; `weft log cat` prints the rest, and a node that is started goes on with that\n"
+            "DAMAGED: what is named above is lost; `weft log cat` prints the rest, and a node that is started goes on with that"
         }
         () if !verified.is_whole() => {
-            "DAMAGED, and no record lost: the disk gave back other bytes than it was given\n"
+            "DAMAGED, and no record lost: the disk gave back other bytes than it was given"
         }
         () if is_torn() => {
-            "whole but for what a crash tore: nobody was told that those records were stored, unless the disk damaged them since\n"
+            "whole but for what a crash tore: nobody was told that those records were stored, unless the disk damaged them since"
         }
-        () => "whole: every record that it held is there\n",
-    }
+        () => return whole(verified),
+    };
+    format!("{said}\n")
+}
+
+fn whole(verified: &Verified) -> String {
+    let (Some(first), Some(last)) = (verified.segments.first(), verified.segments.last()) else {
+        return "whole, and empty: there is no segment\n".to_owned();
+    };
+    format!(
+        "whole: every record from offset {} up to {} is there; a file that is missing before or behind doesn't show here\n",
+        count(first.first.0),
+        count(last.end.0)
+    )
 }
 
 fn document(verified: &Verified) -> Value {
