@@ -65,6 +65,10 @@ impl Keeper {
         while next < segment.end
             && let Some(needed) = self.kept.needed_from(next).map_err(unreadable)?
         {
+            let damaged = needed.damaged.iter();
+            for damage in damaged.filter(|damage| damage.offsets.start < segment.end) {
+                tracing::warn!(%damage, "goes with its segment of kept, whose file is used again");
+            }
             let mut copies = Vec::new();
             let mut owed = RoaringTreemap::new();
             for (what, offset, stored) in needed.records {

@@ -41,6 +41,12 @@ pub(super) fn compare(
         return Err(OpenError::KeptGone);
     }
     let Some(as_of) = as_of else {
+        if kept_end == Offset(0) && Offset(0) < log.start() {
+            // Nothing may have been needed of the segments that went. Only a view would know.
+            tracing::warn!(
+                "the log has let go of records and kept is empty, with no view to tell whether it held some: was its folder removed?"
+            );
+        }
         return Ok(Cut::default());
     };
     for (name, journal, id) in [("log", log, as_of.log_id), ("kept", kept, as_of.kept_id)] {

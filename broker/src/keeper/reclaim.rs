@@ -208,7 +208,8 @@ impl Keeper {
         self.kept.put(things).await
     }
 
-    /// Copies the records of `range` that are still needed and have no copy.
+    /// Copies the records of `range` that are still needed and have no copy. What can't be read goes: a
+    /// segment that stayed for it would keep all behind it from going, and the disk would fill up.
     async fn copy_records(
         &mut self,
         range: Range<Offset>,
@@ -247,6 +248,10 @@ impl Keeper {
                     bytes = 0;
                     self.keep(std::mem::take(&mut copies)).await?;
                 }
+            }
+            let damaged = reading.damaged.iter();
+            for damage in damaged.filter(|damage| damage.offsets.start < range.end) {
+                tracing::warn!(%damage, "goes with its segment, whose file is used again");
             }
             next = reading.next;
         }

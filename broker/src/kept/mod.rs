@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 use std::sync::Arc;
 
-use journal::{AppendError, Group, Journal, Offset, RECORD_HEADER_BYTES, Record, Stored, mutant};
+use journal::{
+    AppendError, Damage, Group, Journal, Offset, RECORD_HEADER_BYTES, Record, Stored, mutant,
+};
 
 use self::records::{COPY, LETTER, OWED, OwedThen, STANDING};
 use crate::fold::{OpenError, READ_BYTES};
@@ -61,6 +63,8 @@ pub(crate) struct ToKeep {
 /// Records of kept that are looked up: what each is about, and the offset in the log.
 pub(crate) struct Needed {
     pub(crate) records: Vec<(What, Offset, Stored)>,
+    /// What can't be read between them.
+    pub(crate) damaged: Vec<Damage>,
     /// Where to read on.
     pub(crate) next: Offset,
 }
@@ -182,8 +186,11 @@ impl Kept {
                 records.push((what, offset, stored));
             }
         }
-        let next = reading.next;
-        Ok(Some(Needed { records, next }))
+        Ok(Some(Needed {
+            records,
+            damaged: reading.damaged,
+            next: reading.next,
+        }))
     }
 
     fn learn(&mut self, stored: &Stored) -> Result<(), OpenError> {
