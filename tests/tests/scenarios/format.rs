@@ -24,7 +24,8 @@ use expect_test::{ExpectFile, expect_file};
 use tests::data::{Files, disk_of};
 use tests::format::{bodies, kept, segment, side};
 
-use crate::damage::folder::{goes_on, make};
+use crate::damage::folder::make;
+use crate::damage::node::goes_on;
 
 fn fixtures() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("fixtures/format")
@@ -219,7 +220,7 @@ async fn check(archive: &str, content: ExpectFile, came: ExpectFile) -> String {
     let files = unpack(&fixtures().join(archive));
     let text = read(&files);
     content.assert_eq(&text);
-    let opened = goes_on(disk_of(&files)).await.expect("it opens");
+    let opened = goes_on(disk_of(&files), true).await.expect("it opens");
     assert!(!opened.view_anew && !opened.said, "{archive}");
     let mut said = String::new();
     for (whose, id) in &opened.came.taken {
@@ -231,7 +232,7 @@ async fn check(archive: &str, content: ExpectFile, came: ExpectFile) -> String {
     came.assert_eq(&said);
     let mut without = files;
     without.remove("view.redb").expect("there is a view");
-    let anew = goes_on(disk_of(&without)).await.expect("it opens");
+    let anew = goes_on(disk_of(&without), true).await.expect("it opens");
     assert_eq!(anew.came, opened.came, "{archive} without its view");
     text
 }

@@ -1,20 +1,17 @@
 //! A data folder in which there is something of everything: records of each kind, segments that
-//! were reclaimed, repacked and torn, kept with letters, sidecars, a view. And what a node that is
-//! started on it does next.
+//! were reclaimed, repacked and torn, kept with letters, sidecars, a view.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use broker::WallTime;
-use broker::dead_letters::Reason;
 use broker::letter_query::{From, Query, StateIs};
-use broker::records::Cause;
 use broker::records::rejected::Rejected;
 use broker::redrive::{Asked, What, Which};
 use broker::replay::{self, Point};
 use bytes::Bytes;
 use event::Event;
-use journal::model_disk::{CrashRule, ModelDisk};
+use journal::model_disk::CrashRule;
 use journal::{Group, Offset, Options};
 use tests::data::{Files, files_of};
 use tests::format::{self, Record};
@@ -354,102 +351,4 @@ pub(crate) fn offsets_of_events(
         all.entry(event.id).or_default().insert(offset);
     }
     all
-}
-
-/// What came of a data folder in the hands of a node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Came {
-    /// Who took what: the trigger, and the event's id.
-    pub(crate) taken: BTreeSet<(String, String)>,
-    /// Dead letters that came from before: the trigger's name, and the event's id, or why there is
-    /// none.
-    pub(crate) letters: BTreeMap<u64, (String, Result<String, String>)>,
-}
-
-/// How a node found the folder.
-#[derive(Debug)]
-pub(crate) struct Opened {
-    pub(crate) came: Came,
-    /// Offsets of the log, and of kept, that it says are lost; and events that it couldn't read when
-    /// they were to be sent.
-    pub(crate) lost: BTreeSet<u64>,
-    pub(crate) kept_lost: BTreeSet<u64>,
-    pub(crate) view_anew: bool,
-    /// It said that something is torn or damaged, in order or not.
-    pub(crate) said: bool,
-    pub(crate) clean: bool,
-    /// What lies on the disk now.
-    pub(crate) files: Files,
-}
-
-/// Starts a node on the folder, whose functions are well, and gives it some more events.
-///
-/// # Errors
-///
-/// Why it wasn't opened.
-pub(crate) async fn goes_on(disk: ModelDisk) -> Result<Opened, String> {
-    let world = shop(false).damaged().disk(disk).sinks(functions(200));
-    let world = world.try_start().await?;
-    for n in 90..92 {
-        world.publish(order(n)).await;
-        world.publish(step("b", n)).await;
-    }
-    world
-        .until("all done", |report| {
-            let routed = report.log.routed_to == report.log.end;
-            routed && report.books.owed == 0 && report.forwards.owed == 0
-        })
-        .await;
-    world.settle_books().await;
-    let taken = world.calls().into_iter().filter(|call| call.took());
-    let taken = taken.map(|call| (call.whose, call.key.1)).collect();
-    let all = world.engine().dead_letters();
-    let end = world
-        .recovered
-        .as_ref()
-        .map_or(Offset(0), |found| found.end);
-    let letters = all
-        .rows(&Query::default(), From::Oldest(Offset(0)), 10_000)
-        .into_iter()
-        .filter(|row| row.id < end)
-        .map(|row| {
-            let event = all
-                .show(row.id)
-                .ok_or_else(|| "it can't be read".to_owned())
-                .and_then(|letter| match letter.rejected() {
-                    Some(rejected) => Ok(rejected.origin.clone()),
-                    None => letter
-                        .event
-                        .map(|event| event.event.as_ref().id().to_owned()),
-                });
-            (row.id.0, (row.trigger.to_string(), event))
-        })
-        .collect();
-    let offsets = |ranges: &[std::ops::Range<Offset>]| -> BTreeSet<u64> {
-        let ranges = ranges.iter();
-        ranges
-            .flat_map(|range| range.start.0..range.end.0)
-            .collect()
-    };
-    let mut lost = offsets(&world.found.lost);
-    let poisoned = Query {
-        reason: Some(Reason::Dead(Cause::Poison)),
-        ..Query::default()
-    };
-    for row in all.rows(&poisoned, From::Oldest(end), 10_000) {
-        lost.insert(row.event.0);
-    }
-    let recovered = [&world.recovered, &world.kept_recovered];
-    let recovered: Vec<_> = recovered.into_iter().flatten().collect();
-    Ok(Opened {
-        came: Came { taken, letters },
-        lost,
-        kept_lost: offsets(&world.found.kept_lost),
-        view_anew: world.view_anew || world.found.view_anew,
-        said: recovered
-            .iter()
-            .any(|recovered| recovered.torn.is_some() || !recovered.damage.is_empty()),
-        clean: recovered.iter().all(|recovered| recovered.clean),
-        files: files_of(world.disk()),
-    })
 }

@@ -7,7 +7,7 @@ use tests::Seed;
 use tests::data::Files;
 use tests::format::segment::{BLOCK, HEADER, RECORD_HEADER, SECOND_COPY};
 
-use super::folder::{Made, Placed};
+use super::folder::{In, Made, Placed};
 
 /// A data folder as the disk gave it back, and what of it is another.
 #[derive(Debug)]
@@ -32,16 +32,48 @@ impl Harmed {
         self.places.entry(path.to_owned()).or_default().push(range);
     }
 
+    fn is_hit(&self, path: &str, bytes: Range<usize>) -> bool {
+        let hit = self.places.get(path).into_iter().flatten();
+        hit.into_iter()
+            .any(|range| range.start < bytes.end && bytes.start < range.end)
+    }
+
     /// Whether a record's bytes, its padding left out, are among those that were hit.
     pub(crate) fn hits(&self, placed: &Placed) -> bool {
-        let record = placed.record.position..placed.record.body.end;
-        let hit = self.places.get(&placed.path).into_iter().flatten();
-        hit.into_iter()
-            .any(|range| range.start < record.end && record.start < range.end)
+        self.is_hit(&placed.path, placed.record.position..placed.record.body.end)
+    }
+
+    /// Whether both copies of a segment's header were hit.
+    pub(crate) fn hits_headers(&self, path: &str) -> bool {
+        let copies = [0, SECOND_COPY];
+        let mut copies = copies.into_iter();
+        copies.all(|at| self.is_hit(path, at..at + HEADER))
+    }
+
+    /// Whether no record can be lost: no segment was hit.
+    pub(crate) fn spares_segments(&self) -> bool {
+        let mut hit = self.places.keys();
+        hit.all(|path| !path.ends_with(".seg"))
     }
 }
 
-/// The regions of a segment that differ in what their loss means.
+/// Bytes of a side file before its content, by the document; where in them the content's length
+/// stands, and where in the file the count of brokers.
+const SIDE_HEADER: usize = 40;
+const SIDE_LENGTH: usize = 32;
+const SIDE_BROKERS: usize = SIDE_HEADER + 6 * 8;
+
+/// Where the content of a side file ends.
+fn side_end(bytes: &[u8]) -> Option<usize> {
+    word(bytes, SIDE_LENGTH)?.checked_add(SIDE_HEADER)
+}
+
+fn word(bytes: &[u8], at: usize) -> Option<usize> {
+    let word = bytes.get(at..at + 8)?.try_into().ok()?;
+    usize::try_from(u64::from_le_bytes(word)).ok()
+}
+
+/// Regions of files that differ in what their loss means.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Region {
     SegmentHeader,
@@ -53,18 +85,47 @@ pub(crate) enum Region {
     Padding,
     Tail,
     SideHeader,
-    SideContent,
+    /// What a replay goes by.
+    SideSummary,
+    SideHashes,
+    SidePadding,
     View,
     Other,
 }
+
+impl Region {
+    /// Whether what is hit there is always found: nothing there is without a checksum.
+    pub(crate) fn is_checked(self) -> bool {
+        match self {
+            Self::SegmentHeader
+            | Self::SecondHeader
+            | Self::FirstOfFrame
+            | Self::RecordHeader
+            | Self::Body
+            | Self::SideHeader
+            | Self::SideSummary
+            | Self::SideHashes => true,
+            // Of the view the pages in use are; where the others are only it knows.
+            Self::View => false,
+            Self::RestOfHeaderBlock
+            | Self::Padding
+            | Self::Tail
+            | Self::SidePadding
+            | Self::Other => false,
+        }
+    }
+}
+
+/// A region, of the log or of kept where it lies in a segment.
+pub(crate) type Where = (Region, Option<In>);
 
 /// Where each region lies: the file, and the bytes.
 pub(crate) fn regions(
     files: &Files,
     records: &[Placed],
-) -> BTreeMap<Region, Vec<(String, Range<usize>)>> {
-    let mut all: BTreeMap<Region, Vec<(String, Range<usize>)>> = BTreeMap::new();
-    let mut put = |region, path: &str, range: Range<usize>| {
+) -> BTreeMap<Where, Vec<(String, Range<usize>)>> {
+    let mut all: BTreeMap<Where, Vec<(String, Range<usize>)>> = BTreeMap::new();
+    let mut put = |region: Where, path: &str, range: Range<usize>| {
         if !range.is_empty() {
             let places = all.entry(region).or_default();
             places.push((path.to_owned(), range));
@@ -72,40 +133,44 @@ pub(crate) fn regions(
     };
     for (path, bytes) in files {
         if path.ends_with(".side") {
-            put(Region::SideHeader, path, 0..40);
-            put(Region::SideContent, path, 40..bytes.len());
+            let brokers = word(bytes, SIDE_BROKERS).expect("a count of brokers");
+            let hashes = SIDE_BROKERS + 8 + 4 * brokers;
+            let end = side_end(bytes).expect("a side file");
+            put((Region::SideHeader, None), path, 0..SIDE_HEADER);
+            put((Region::SideSummary, None), path, SIDE_HEADER..hashes);
+            put((Region::SideHashes, None), path, hashes..end);
+            put((Region::SidePadding, None), path, end..bytes.len());
         } else if path.ends_with(".redb") {
-            put(Region::View, path, 0..bytes.len());
+            put((Region::View, None), path, 0..bytes.len());
         } else if !path.ends_with(".seg") {
-            put(Region::Other, path, 0..bytes.len());
+            put((Region::Other, None), path, 0..bytes.len());
         } else {
-            put(Region::SegmentHeader, path, 0..HEADER);
-            put(Region::RestOfHeaderBlock, path, HEADER..SECOND_COPY);
-            put(
-                Region::SecondHeader,
-                path,
-                SECOND_COPY..SECOND_COPY + HEADER,
-            );
-            put(Region::RestOfHeaderBlock, path, SECOND_COPY + HEADER..BLOCK);
+            let journal = match path.starts_with("kept/") {
+                true => In::Kept,
+                false => In::Log,
+            };
+            let mut put = |region, range| put((region, Some(journal)), path, range);
+            let second = SECOND_COPY + HEADER;
+            put(Region::SegmentHeader, 0..HEADER);
+            put(Region::RestOfHeaderBlock, HEADER..SECOND_COPY);
+            put(Region::SecondHeader, SECOND_COPY..second);
+            put(Region::RestOfHeaderBlock, second..BLOCK);
             let mut at = BLOCK;
             for placed in records.iter().filter(|placed| placed.path == *path) {
                 let record = &placed.record;
-                put(Region::Padding, path, at..record.position);
+                put(Region::Padding, at..record.position);
                 let header = record.position..record.position + RECORD_HEADER;
-                put(
-                    match record.flags & 8 {
-                        0 => Region::RecordHeader,
-                        _ => Region::FirstOfFrame,
-                    },
-                    path,
-                    header,
-                );
-                put(Region::Body, path, record.body.clone());
+                let region = match record.flags & 8 {
+                    0 => Region::RecordHeader,
+                    _ => Region::FirstOfFrame,
+                };
+                put(region, header);
+                put(Region::Body, record.body.clone());
                 at = record.body.end;
             }
             let end = at.next_multiple_of(BLOCK);
-            put(Region::Padding, path, at..end);
-            put(Region::Tail, path, end..bytes.len());
+            put(Region::Padding, at..end);
+            put(Region::Tail, end..bytes.len());
         }
     }
     all
@@ -125,13 +190,16 @@ fn within(seed: &mut Seed, range: Range<usize>) -> usize {
 pub(crate) fn flip(
     seed: &mut Seed,
     files: &Files,
-    regions: &BTreeMap<Region, Vec<(String, Range<usize>)>>,
-) -> (Region, Harmed) {
-    let all: Vec<Region> = regions.keys().copied().collect();
+    regions: &BTreeMap<Where, Vec<(String, Range<usize>)>>,
+) -> (Where, Harmed) {
+    let all: Vec<Where> = regions.keys().copied().collect();
     let region = *of(seed, &all);
     let (path, range) = of(seed, &regions[&region]).clone();
     let (byte, bit) = (within(seed, range), seed.within(0..8));
-    let what = format!("bit {bit} of byte {byte} of {path} flipped, in {region:?}");
+    let what = format!(
+        "bit {bit} of byte {byte} of {path} flipped, in {:?}",
+        region.0
+    );
     let mut harmed = Harmed::new(files, what);
     if let Some(bytes) = harmed.files.get_mut(&path) {
         bytes[byte] ^= 1 << bit;
@@ -152,7 +220,15 @@ fn some_file(seed: &mut Seed, files: &Files) -> String {
 }
 
 /// Kinds of damage beside flipped bits.
-pub(crate) const OTHERS: [&str; 6] = ["cut", "zeroed", "swapped", "swapped between", "old", "gone"];
+pub(crate) const OTHERS: [&str; 7] = [
+    "cut",
+    "zeroed",
+    "swapped",
+    "swapped between",
+    "headers",
+    "old",
+    "gone",
+];
 
 /// Does one of [`OTHERS`].
 pub(crate) fn other(seed: &mut Seed, kind: &str, made: &Made, files: &Files) -> Harmed {
@@ -161,6 +237,7 @@ pub(crate) fn other(seed: &mut Seed, kind: &str, made: &Made, files: &Files) -> 
         "zeroed" => zeroed(seed, files),
         "swapped" => swapped(seed, files),
         "swapped between" => swapped_between(seed, files),
+        "headers" => headers(seed, files),
         "old" => old(seed, made, files),
         _ => gone(seed, files),
     }
@@ -220,12 +297,23 @@ fn swapped_between(seed: &mut Seed, files: &Files) -> Harmed {
     let (first, second) = (some_file(seed, files), some_file(seed, files));
     let a = within(seed, 0..files[&first].len() / BLOCK) * BLOCK;
     let b = within(seed, 0..files[&second].len() / BLOCK) * BLOCK;
+    exchanged(files, [&first, &second], [a, b])
+}
+
+/// The header blocks of two segments change places.
+fn headers(seed: &mut Seed, files: &Files) -> Harmed {
+    let all: Vec<&String> = files.keys().filter(|path| path.ends_with(".seg")).collect();
+    let (first, second) = (*of(seed, &all), *of(seed, &all));
+    exchanged(files, [first, second], [0, 0])
+}
+
+fn exchanged(files: &Files, [first, second]: [&String; 2], [a, b]: [usize; 2]) -> Harmed {
     let what = format!("the blocks at {a} of {first} and at {b} of {second} swapped");
     let mut harmed = Harmed::new(files, what);
     if first == second {
         return harmed;
     }
-    for (to, at, from, from_at) in [(&first, a, &second, b), (&second, b, &first, a)] {
+    for (to, at, from, from_at) in [(first, a, second, b), (second, b, first, a)] {
         let block = files[from][from_at..from_at + BLOCK].to_vec();
         if let Some(bytes) = harmed.files.get_mut(to) {
             bytes[at..at + BLOCK].copy_from_slice(&block);

@@ -8,8 +8,9 @@ use journal::{Cause, Disk, Verified, cat_disk, verify_disk};
 use tests::beside::{Beside, KEPT_PREFIX};
 use tests::data::{Files, disk_of, files_of};
 
-use super::folder::{Came, In, Placed, goes_on, offsets_of_events, records_of};
+use super::folder::{In, Placed, offsets_of_events, records_of};
 use super::harm::Harmed;
+use super::node::{Came, goes_on};
 
 /// A data folder that isn't damaged, and what comes of it.
 pub(crate) struct Whole {
@@ -18,6 +19,10 @@ pub(crate) struct Whole {
     came: Came,
     /// Stopped in order: then there is no last frame that a crash may have torn.
     clean: bool,
+    /// Segments that held records, and go because nothing in them is needed any more.
+    went: BTreeSet<String>,
+    /// The segments of the log whose side files can be read.
+    sides: BTreeSet<u64>,
 }
 
 /// What came of a damaged one.
@@ -33,47 +38,101 @@ pub(crate) struct Verdict {
     pub(crate) last_frame: bool,
     /// Records that were hit, are lost, and are named.
     pub(crate) named: u64,
+    /// Records that were hit, are lost, and are named by nobody: they lay in the first files of a
+    /// journal, which are gone, as if they had been reclaimed. Who needs something of them says so.
+    pub(crate) before_start: u64,
 }
 
 impl Whole {
     pub(crate) async fn new(files: &Files, clean: bool) -> Whole {
-        let opened = goes_on(disk_of(files)).await.expect("it opens");
+        let opened = goes_on(disk_of(files), true).await.expect("it opens");
         assert_eq!(opened.clean, clean);
         assert!(!opened.said && !opened.view_anew, "{opened:?}");
         assert!(opened.came.taken.len() > 40, "{:?}", opened.came);
         assert!(opened.came.letters.len() > 10, "{:?}", opened.came);
-        let records = records_of(files);
-        Whole {
+        assert!(opened.came.replayed.len() > 5, "{:?}", opened.came);
+        assert!(opened.sides.len() > 2, "{:?}", opened.sides);
+        let mut whole = Whole {
             files: files.clone(),
-            records,
+            records: records_of(files),
             came: opened.came,
             clean,
-        }
+            went: BTreeSet::new(),
+            sides: opened.sides,
+        };
+        let changed = whole.changed(files, &opened.files);
+        whole.went = changed.into_iter().map(|(path, _)| path).collect();
+        assert!(whole.went.iter().all(|path| path.starts_with("kept/")));
+        whole
     }
 
-    fn is_in_last_frame(&self, placed: &Placed) -> bool {
-        let mut same = self
-            .records
-            .iter()
-            .filter(|one| one.journal == placed.journal);
-        let last = same.rfind(|one| one.record.flags & 8 != 0);
-        last.is_some_and(|last| last.record.offset <= placed.record.offset)
+    /// Whether a node may refuse to start on it. For a journal that held something nothing is left, or
+    /// no segment with a header; or its last one has lost both headers and every record, so that nobody
+    /// knows where it began.
+    fn may_be_refused(&self, harmed: &Harmed) -> bool {
+        ["log/", "kept/"].into_iter().any(|folder| {
+            let present = |path: &&String| path.starts_with(folder) && path.ends_with(".seg");
+            let held = self.files.keys().any(|path| present(&path));
+            let mut left = harmed.files.keys().filter(present);
+            let none_has_a_header = left.clone().all(|path| harmed.hits_headers(path));
+            let is_lost = left.next_back().is_some_and(|last| {
+                let mut records = self.records.iter().filter(|one| one.path == *last);
+                harmed.hits_headers(last) && records.all(|one| harmed.hits(one))
+            });
+            held && (none_has_a_header || is_lost)
+        })
+    }
+
+    fn of_journal(&self, journal: In) -> impl DoubleEndedIterator<Item = &Placed> {
+        let records = self.records.iter();
+        records.filter(move |one| one.journal == journal)
+    }
+
+    /// Where the last frame of a journal begins of which the beginning can be read: what a crash tore
+    /// lies there or behind it.
+    fn last_frame(&self, journal: In, harmed: &Harmed) -> u64 {
+        let mut frames = self.of_journal(journal);
+        let last = frames.rfind(|one| one.record.flags & 8 != 0 && !harmed.hits(one));
+        last.map_or(0, |last| last.record.offset)
+    }
+
+    /// Whether a record of its group was hit, itself or another.
+    fn group_is_hit(&self, placed: &Placed, harmed: &Harmed) -> bool {
+        let mut is_hit = false;
+        for one in self.of_journal(placed.journal) {
+            if one.record.flags & 1 != 0 {
+                is_hit = false;
+            }
+            is_hit |= harmed.hits(one);
+            if one.record.flags & 2 != 0 && placed.record.offset <= one.record.offset {
+                break;
+            }
+        }
+        is_hit
     }
 
     /// Opens what the disk gave back, and says what is wrong with what comes of it.
     pub(crate) async fn judge(&self, harmed: &Harmed) -> Result<Verdict, String> {
         let disk = disk_of(&harmed.files);
         let hit: Vec<&Placed> = self.records.iter().filter(|one| harmed.hits(one)).collect();
-        let last_frame = !self.clean && hit.iter().any(|one| self.is_in_last_frame(one));
+        let last_frames = [In::Log, In::Kept].map(|journal| self.last_frame(journal, harmed));
+        let is_in_last_frame = |placed: &Placed| {
+            let last = last_frames[usize::from(placed.journal == In::Kept)];
+            last <= placed.record.offset
+        };
+        let last_frame = !self.clean && hit.iter().any(|one| is_in_last_frame(one));
         let log = looked_at(disk.clone(), self, In::Log)?;
         let kept = looked_at(Beside::new(&disk, KEPT_PREFIX), self, In::Kept)?;
         if files_of(&disk) != harmed.files {
             return Err("looking at it changed it".into());
         }
-        let opened = match goes_on(disk.clone()).await {
+        let opened = match goes_on(disk.clone(), harmed.spares_segments()).await {
             Ok(opened) => opened,
             Err(_) if segments(&files_of(&disk)) != segments(&harmed.files) => {
                 return Err("it was refused, and changed all the same".into());
+            }
+            Err(why) if !self.may_be_refused(harmed) => {
+                return Err(format!("it was refused: {why}"));
             }
             Err(why) => {
                 eprintln!("{}: refused: {why}", harmed.what);
@@ -99,15 +158,22 @@ impl Whole {
         };
         verdict.detected |= !opened.lost.is_empty() || !opened.kept_lost.is_empty();
         verdict.detected |= opened.clean != self.clean;
+        verdict.detected |= !self.sides.is_subset(&opened.sides);
         // What the log's offsets are that somebody named, of themselves or of what is kept of them.
         let mut said = opened.lost.clone();
+        let mut as_reclaimed = BTreeSet::new();
         for placed in &self.records {
             let journal = match placed.journal {
                 In::Log => &log,
                 In::Kept => &kept,
             };
             let is_hit = hit.iter().any(|one| std::ptr::eq(*one, placed));
-            let is_excused = last_frame && (is_hit || self.is_in_last_frame(placed));
+            // There, groups that aren't whole don't count. So too where the mark of a stop in order
+            // is gone, and with it all behind some frame; but then that is said.
+            let may_be_torn = last_frame || (self.clean && !opened.clean);
+            let is_torn =
+                may_be_torn && is_in_last_frame(placed) && self.group_is_hit(placed, harmed);
+            let is_excused = last_frame && (is_hit || is_torn);
             if named(placed) || is_excused {
                 said.extend(placed.about);
             }
@@ -115,22 +181,27 @@ impl Whole {
                 continue;
             }
             let what = format!("record {} of {}", placed.record.offset, placed.path);
-            // There, groups that aren't whole don't count.
-            let is_torn = last_frame && self.is_in_last_frame(placed);
             if !is_hit && !is_torn {
                 return Err(format!("{what} is lost and wasn't damaged"));
             }
             match named(placed) {
                 true => verdict.named += 1,
                 false if last_frame => {}
-                // As if it had been reclaimed; whoever needs something of it will say so.
-                false if placed.record.offset < journal.start => {}
+                false
+                    if placed.record.offset < journal.start
+                        && !harmed.files.contains_key(&placed.path) =>
+                {
+                    verdict.before_start += 1;
+                    as_reclaimed.extend(placed.about);
+                }
                 // The mark of a stop in order: that it isn't there is said by how it is opened.
-                false if self.clean && self.is_in_last_frame(placed) && !opened.clean => {}
+                false if self.clean && placed.record.flags & 4 != 0 && !opened.clean => {}
                 false => return Err(format!("{what} is lost and isn't named")),
             }
         }
         self.check_deliveries(&opened.came, &said)?;
+        said.append(&mut as_reclaimed);
+        self.check_replay(&opened.came, &said)?;
         // The mark of nothing is the mark of a crash there.
         verdict.harmless = !verdict.detected && !last_frame;
         if verdict.harmless && opened.came != self.came {
@@ -139,23 +210,46 @@ impl Whole {
         Ok(verdict)
     }
 
-    /// Nothing that held records is removed, cut, or written over.
+    /// Nothing that held records is removed, cut, or written over, but for what goes of the whole
+    /// folder too.
     fn check_files(&self, harmed: &Harmed, now: &Files) -> Result<(), String> {
-        for (path, before) in &harmed.files {
-            if !path.ends_with(".seg") || path.starts_with("kept/") {
-                continue;
-            }
+        // What is lost in kept is needed by nobody any more once that was said.
+        let is_done_with = |path: &String, how: &str| {
+            let may_go = path.starts_with("kept/") && how == "removed";
+            may_go && harmed.places.contains_key(path)
+        };
+        let mut changed = self.changed(&harmed.files, now).into_iter();
+        match changed.find(|(path, how)| !self.went.contains(path) && !is_done_with(path, how)) {
+            Some((path, how)) => Err(format!("{path} was {how}")),
+            None => Ok(()),
+        }
+    }
+
+    /// The segments of which not all is there any more that held records.
+    fn changed(&self, before: &Files, now: &Files) -> Vec<(String, &'static str)> {
+        let segments = before.iter().filter(|(path, _)| path.ends_with(".seg"));
+        let changed = segments.filter_map(|(path, before)| {
             let Some(bytes) = now.get(path) else {
-                return Err(format!("{path} was removed"));
+                return Some((path.clone(), "removed"));
             };
             let mut records = self.records.iter().filter(|one| one.path == *path);
             let end = records.next_back().map_or(0, |last| last.record.end());
             let end = end.min(before.len()).min(bytes.len());
-            if bytes.len() < before.len() || bytes[..end] != before[..end] {
-                return Err(format!("{path} was written over"));
-            }
+            let is_less = bytes.len() < before.len() || bytes[..end] != before[..end];
+            is_less.then(|| (path.clone(), "written over"))
+        });
+        changed.collect()
+    }
+
+    /// A replay brings what it brought, but for what is `said` to be lost or went with the first files.
+    fn check_replay(&self, came: &Came, said: &BTreeSet<u64>) -> Result<(), String> {
+        let offsets = offsets_of_events(&self.files, &self.records);
+        let mut missing = self.came.replayed.difference(&came.replayed);
+        let is_said = |id: &String| offsets.get(id).is_some_and(|at| !at.is_disjoint(said));
+        match missing.find(|id| !is_said(id)) {
+            Some(id) => Err(format!("the replay left {id} out, and nobody says why")),
+            None => Ok(()),
         }
-        Ok(())
     }
 
     /// What came of the whole folder comes of the damaged one, but for what is `said` to be lost;
