@@ -202,7 +202,37 @@ impl Received {
     }
 }
 
-type Answering = dyn Fn(&Message) -> (u16, String) + Send + Sync;
+/// What a function answers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Answer {
+    /// The status.
+    pub status: u16,
+    /// Besides `content-length`.
+    pub headers: Vec<(String, String)>,
+    /// The body.
+    pub body: Vec<u8>,
+}
+
+impl From<u16> for Answer {
+    fn from(status: u16) -> Answer {
+        Answer {
+            status,
+            ..Answer::default()
+        }
+    }
+}
+
+impl From<(u16, String)> for Answer {
+    fn from((status, body): (u16, String)) -> Answer {
+        Answer {
+            status,
+            body: body.into_bytes(),
+            ..Answer::default()
+        }
+    }
+}
+
+type Answering = dyn Fn(&Message) -> Answer + Send + Sync;
 
 /// A function over real HTTP that remembers every request.
 pub struct Function {
@@ -218,7 +248,7 @@ impl Function {
     ///
     /// If there is no free port.
     pub fn start(answer: impl Fn(&Message) -> u16 + Send + Sync + 'static) -> Function {
-        Function::start_with(move |request| (answer(request), String::new()))
+        Function::listen("127.0.0.1:0", answer)
     }
 
     /// A function that answers with a body, too.
@@ -241,19 +271,24 @@ impl Function {
     pub fn start_apart(answer: impl Fn(&Message) -> u16 + Send + Sync + 'static) -> Function {
         static NEXT: AtomicU8 = AtomicU8::new(1);
         let at = format!("127.0.1.{}:0", NEXT.fetch_add(1, Ordering::Relaxed));
-        Function::listen(&at, move |request| (answer(request), String::new()))
+        Function::listen(&at, answer)
     }
 
-    fn listen(
+    /// A function at this address, with all that an answer can have.
+    ///
+    /// # Panics
+    ///
+    /// If it isn't free.
+    pub fn listen<A: Into<Answer>>(
         at: &str,
-        answer: impl Fn(&Message) -> (u16, String) + Send + Sync + 'static,
+        answer: impl Fn(&Message) -> A + Send + Sync + 'static,
     ) -> Function {
-        let listener = TcpListener::bind(at).expect("there is a free port");
+        let listener = TcpListener::bind(at).expect("the address is free");
         let address = listener.local_addr().expect("a listener has an address");
         let received = Arc::new(Mutex::new(Vec::new()));
         let ends = Arc::new(AtomicBool::new(false));
         let (memory, ended) = (Arc::clone(&received), Arc::clone(&ends));
-        let answer: Arc<Answering> = Arc::new(answer);
+        let answer: Arc<Answering> = Arc::new(move |request| answer(request).into());
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 if ended.load(Ordering::Relaxed) {
@@ -326,11 +361,14 @@ fn attend(
             });
             received.len() - 1
         };
-        let (status, body) = answer(&request);
-        let length = body.len();
-        let text = format!("HTTP/1.1 {status} Said\r\ncontent-length: {length}\r\n\r\n{body}");
+        let answer = answer(&request);
+        let mut head = format!("HTTP/1.1 {} Said\r\n", answer.status);
+        for (name, value) in &answer.headers {
+            head += &format!("{name}: {value}\r\n");
+        }
+        head += &format!("content-length: {}\r\n\r\n", answer.body.len());
         let mut out = stream;
-        out.write_all(text.as_bytes())?;
+        out.write_all(&[head.as_bytes(), &answer.body].concat())?;
         let mut received = received.lock().unwrap_or_else(PoisonError::into_inner);
         received[index].ended = Some(Instant::now());
     }
