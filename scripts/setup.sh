@@ -9,6 +9,8 @@
 #   crates      what Cargo.lock names
 #
 # `setup.sh fuzz` also installs what `make fuzz` needs: cargo-fuzz, and a C++ compiler for libFuzzer.
+# `setup.sh peers` also installs what `make test` sends through and receives with: the CloudEvents SDKs and
+# function runtimes of tests/peers, pinned by content there, into .cache/peers.
 #
 # What can't be had is said, and stops only what needs it: without a toolchain this script fails,
 # without cargo-deny the `deny` step of `make test` does.
@@ -102,6 +104,64 @@ if [ "${1:-}" = fuzz ] && [ "$(cargo-fuzz --version 2>/dev/null)" != "cargo-fuzz
     cargo install --quiet --locked --root .cache --force "cargo-fuzz@$CARGO_FUZZ_VERSION" ||
         say "could not build cargo-fuzz: \`make fuzz\` will do without coverage"
     hash -r
+fi
+
+# --- peers -------------------------------------------------------------------------------------
+
+PEERS="$PWD/.cache/peers"
+
+# Each of these installs into the folder $1, and nothing that isn't pinned in tests/peers by its hash.
+install_functions-framework() { python_peers functions-framework "$1"; }
+install_func-python() { python_peers func-python "$1"; }
+python_peers() {
+    python3 -m venv "$2" &&
+        "$2/bin/pip" install --quiet --disable-pip-version-check --no-deps --only-binary :all: \
+            --require-hashes --requirement "tests/peers/python/$1.txt"
+}
+install_node() {
+    cp tests/peers/node/package.json tests/peers/node/package-lock.json "$1" &&
+        npm ci --prefix "$1" --ignore-scripts --no-audit --no-fund --loglevel error >/dev/null
+}
+install_go() { (cd tests/peers/go && GOFLAGS=-mod=readonly go build -o "$1/peer" .); }
+install_java() {
+    mvn --quiet --batch-mode --file tests/peers/java/pom.xml \
+        org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy-dependencies -DoutputDirectory="$1/lib" >"$1/maven.log" ||
+        {
+            cat "$1/maven.log"
+            return 1
+        }
+    (cd "$1/lib" && sha256sum --check --strict --quiet "$OLDPWD/tests/peers/java/jars.sha256") &&
+        javac -d "$1/classes" -cp "$1/lib/*" tests/peers/java/Peer.java
+}
+
+# peer NAME TOOL FILE...: installs it, unless what these files pin is there already.
+peer() {
+    local name="$1" tool="$2" pins
+    shift 2
+    pins="$(cat -- "$@" | cksum)"
+    [ "$(cat "$PEERS/$name.installed" 2>/dev/null)" != "$pins" ] || return 0
+    rm -rf "${PEERS:?}/$name" "$PEERS/$name.installed"
+    if ! command -v "$tool" >/dev/null; then
+        say "no $tool here: peer $name is left out"
+        return 0
+    fi
+    mkdir -p "$PEERS/$name"
+    if "install_$name" "$PEERS/$name"; then
+        printf '%s\n' "$pins" >"$PEERS/$name.installed"
+        say "peer $name is there"
+    else
+        say "peer $name can't be had here: it is left out"
+    fi
+}
+
+if [ "${1:-}" = peers ]; then
+    # They mostly wait for the network, so all at once.
+    peer functions-framework python3 tests/peers/python/functions-framework.txt &
+    peer func-python python3 tests/peers/python/func-python.txt &
+    peer node npm tests/peers/node/package-lock.json &
+    peer go go tests/peers/go/go.mod tests/peers/go/go.sum tests/peers/go/main.go &
+    peer java mvn tests/peers/java/pom.xml tests/peers/java/jars.sha256 tests/peers/java/Peer.java &
+    wait
 fi
 
 # --- crates ------------------------------------------------------------------------------------

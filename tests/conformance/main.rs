@@ -15,6 +15,7 @@ mod filters;
 mod ingress;
 mod others;
 mod page;
+mod peers;
 mod regressions;
 mod routing;
 mod security;
@@ -61,6 +62,7 @@ fn main() -> ExitCode {
         page::is_current(&all());
         Ok(())
     }));
+    trials.extend(peers::trials());
     let conclusion = libtest_mimic::run(&args, trials);
     // Not left to the end of the process, which would leave the broker running.
     drop(stage);
