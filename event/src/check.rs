@@ -65,8 +65,8 @@ struct Found {
 
 fn judge(bytes: &[u8], place: Place) -> Result<Found, DecodeError> {
     let parts = match Parts::split(bytes) {
-        Ok(parts) => parts,
-        Err(_) => return Err(not_utf8(bytes, place)),
+        Ok(parts) if each_is_text(&parts) => parts,
+        _ => return Err(not_utf8(bytes, place)),
     };
     let at = once(&parts, place)?;
     let index = |code: u8, attribute| match at[usize::from(code)] {
@@ -227,7 +227,14 @@ fn is_control(byte: u8) -> bool {
     byte < 0x20 || byte == 0x7F
 }
 
-/// Finds the attribute whose value made the text not UTF-8.
+/// Whether each value is UTF-8 by itself. Two that aren't may be so together, where one ends within a
+/// character and the next begins with the rest of it.
+fn each_is_text(parts: &Parts<'_>) -> bool {
+    let mut entries = (0..parts.count()).filter_map(|index| parts.entry(index));
+    parts.text.is_ascii() || entries.all(|entry| entry.is_text(parts.text))
+}
+
+/// Finds the attribute whose value isn't UTF-8.
 fn not_utf8(bytes: &[u8], place: Place) -> DecodeError {
     let named = |bytes| -> Result<Option<String>, StoredError> {
         let ((_, table, body), text, data) = Parts::split_raw(bytes)?;

@@ -102,6 +102,12 @@ impl Entry {
         &text[self.value_at..self.value_at + self.value_len]
     }
 
+    /// Whether the value begins and ends with a character of `text`.
+    pub(crate) fn is_text(&self, text: &str) -> bool {
+        text.get(self.value_at..self.value_at + self.value_len)
+            .is_some()
+    }
+
     /// The value before it is known to be UTF-8.
     pub(crate) fn raw<'a>(&self, text: &'a [u8]) -> &'a [u8] {
         &text[self.value_at..self.value_at + self.value_len]

@@ -273,6 +273,14 @@ fn binary_messages_are_refused_by_name() {
             r#"400 Some("subject") header ce-subject is not valid UTF-8, send UTF-8, percent-encoded in a header"#
         ]],
     );
+    // Together they are UTF-8, and neither is by itself.
+    binary(
+        &[("ce-type", Some(b"t\xd4")), ("ce-subject", Some(b"\xa9b"))],
+        "",
+        expect![[
+            r#"400 Some("type") header ce-type is not valid UTF-8, send UTF-8, percent-encoded in a header"#
+        ]],
+    );
     binary(
         &[("ce-id", Some(b"a%00"))],
         "",
