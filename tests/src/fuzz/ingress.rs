@@ -109,10 +109,17 @@ pub(super) fn run(bytes: &[u8]) {
     let cut = attend(said, piece);
     assert_answered(said, &cut);
     // Behind a chunked body the scan takes up again with a read, so there the cuts count.
-    if !contains(said, b"transfer-encoding") {
-        let events = |came: &Came| came.published.clone();
-        assert_eq!(events(&whole), events(&cut), "cut into pieces of {piece}");
+    if contains(said, b"transfer-encoding") {
+        return;
     }
+    let (whole, cut) = (whole.published, cut.published);
+    if contains(said, b"PRI * HTTP/2") {
+        // A stream that breaks ends all that are under way, and that depends on the cuts.
+        let same = whole.iter().zip(&cut).all(|(one, other)| one == other);
+        assert!(same, "cut into pieces of {piece}: {whole:?}, {cut:?}");
+        return;
+    }
+    assert_eq!(whole, cut, "cut into pieces of {piece}");
 }
 
 fn attend(said: &[u8], piece: usize) -> Came {
