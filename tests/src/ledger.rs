@@ -216,7 +216,9 @@ fn settle_routing(log: &Logbook, report: &Report, wrong: &mut Vec<String>) {
     let routed_to = report.log.routed_to.min(log.routed_to);
     let sure = log.events.range(..routed_to);
     for (offset, event) in sure.filter(|(_, event)| !event.unsure) {
-        let routed = |number: &u32| log.deliveries.contains_key(&(*number, *offset));
+        let routed = |number: &u32| {
+            log.deliveries.contains_key(&(*number, *offset)) || log.ended_early(*number, *offset)
+        };
         for number in event.wanted_by.iter().filter(|number| !routed(number)) {
             let name = log.name(*number);
             wrong.push(format!(

@@ -61,6 +61,11 @@ pub struct Logbook {
     seen: BTreeMap<(Number, Key), WallTime>,
     deleted: BTreeSet<Number>,
     again: BTreeSet<(Number, Offset)>,
+    /// Deliveries that ended, as the log says, before it says that they began.
+    ended_early: BTreeSet<(Number, Offset)>,
+    /// Behind a hole that a crash left in its last frame, up to where the next start wrote: what is said
+    /// here may speak of what was said in the hole.
+    torn: bool,
 }
 
 impl Logbook {
@@ -82,8 +87,13 @@ impl Logbook {
         let mut next = journal.start();
         while next < end {
             let reading = journal.read(next, 1 << 20).expect("the log can be read");
+            let mut holes = reading.damaged.iter().peekable();
             for stored in &reading.records {
+                while let Some(hole) = holes.next_if(|hole| hole.offsets.start < stored.offset) {
+                    book.torn |= hole.cause == journal::Cause::Torn;
+                }
                 match stored.kind {
+                    records::STARTED => book.torn = false,
                     records::EVENT => book.take_event(stored, &registry, &lowered, &brokers),
                     records::ROUTED => book.take_routed(stored),
                     records::SETTLED => settled::read(stored, |settlement| {
@@ -111,6 +121,7 @@ impl Logbook {
                     _ => {}
                 }
             }
+            book.torn |= holes.any(|hole| hole.cause == journal::Cause::Torn);
             next = reading.next;
         }
         book
@@ -166,7 +177,11 @@ impl Logbook {
             pairs.extend(numbers.iter().map(|number| (*number, offset)));
         })
         .expect("a Routed record reads");
-        if range.start != self.routed_to && (self.start == Offset(0) && !self.deliveries.is_empty())
+        // The engine closes a gap by routing again from where it begins.
+        let gap = self.torn && self.routed_to < range.start;
+        if range.start != self.routed_to
+            && (self.start == Offset(0) && !self.deliveries.is_empty())
+            && !gap
         {
             let wrong = format!(
                 "routed from {}, before to {}",
@@ -174,7 +189,9 @@ impl Logbook {
             );
             self.wrong.push(wrong);
         }
-        self.routed_to = range.end;
+        if !gap {
+            self.routed_to = range.end;
+        }
         for (number, offset) in pairs {
             let cancelled = Outcome::Cancelled(Why::Deleted);
             let end = self.deleted.contains(&number).then_some(cancelled);
@@ -251,16 +268,27 @@ impl Logbook {
         self.again.contains(&(number, offset))
     }
 
+    /// Whether it ended and need not begin any more: the record that says so is there, and that of its
+    /// beginning was lost in the same frame.
+    pub fn ended_early(&self, number: Number, offset: Offset) -> bool {
+        self.ended_early.contains(&(number, offset))
+    }
+
     fn end(&mut self, number: Number, offset: Offset, outcome: Outcome) {
         match self.deliveries.get_mut(&(number, offset)) {
             Some(end @ None) => *end = Some(outcome),
             // What was in the air when its trigger was deleted may still arrive.
             Some(Some(Outcome::Cancelled(_))) => {}
+            // What it was owed again for is in the hole.
+            Some(Some(_)) if self.torn => {}
             Some(Some(before)) => {
                 let wrong = format!("{number} at {} ended {before} and {outcome}", offset.0);
                 self.wrong.push(wrong);
             }
             None if self.deleted.contains(&(number & !FORWARD)) => {}
+            None if self.torn => {
+                self.ended_early.insert((number, offset));
+            }
             None if self.start > Offset(0) => {}
             None => self
                 .wrong
