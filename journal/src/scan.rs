@@ -361,9 +361,7 @@ impl<'a> Scan<'a> {
         if !whole && at < self.extent.torn_from {
             return Ok(lost(Cause::Body));
         }
-        // One before it may have the same offset as one that doesn't count.
-        let zone = self.extent.torn_from <= at;
-        if !whole || zone && self.extent.voids.iter().any(|void| void.contains(&offset)) {
+        if !whole || self.extent.voids.iter().any(|void| void.contains(&offset)) {
             return Ok(lost(Cause::Torn));
         }
         Ok(Found::Record(Placed {
