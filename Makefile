@@ -10,7 +10,7 @@ run: ## build and start a broker with a function behind it (ARGS="--data DIR" go
 test: ## set up, then run all checks: what CI runs
 	@scripts/test.sh
 
-proof: ## prove in full that what was acknowledged survives, and print a table (about an hour)
+proof: ## prove in full that what was acknowledged survives, and print a table (over an hour)
 	@scripts/proof.sh
 
 mutants: ## break each promise on purpose and see that a test notices (ARGS=NAME for one)

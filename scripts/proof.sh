@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Every proof of durability in full, and one table, in Markdown, of what each found. Takes the better part of
-# an hour on two cores; `make test` runs a short form of each but the mutants.
+# Every proof of durability in full, and one table, in Markdown, of what each found. Takes more than an
+# hour on two cores; `make test` runs a short form of each but the mutants.
 #
 # What has to be in the table is in scripts/proof.txt. Exit 1: a proof failed, something was lost, or a row is
 # missing or too small. Exit 3: all that could be proven here was, and some rows were skipped, such as those
